@@ -59,6 +59,7 @@ class Connection(asyncio.Protocol):
         self.reused = False
         self.closed = False
         self._writable: asyncio.Future[None] | None = None
+        self._switched: bytes | None = None  # to another protocol, with what came of it
         self._busy = self._may_end = self._ended = False
 
     # -- one exchange
@@ -76,7 +77,7 @@ class Connection(asyncio.Protocol):
         self.trailers: list[Header] = []
         self._buffered = self._head_size = self._trailer_size = self._interims = 0
         self._unparsed = 0  # bytes of the body that are to come, and that the parser will not see
-        self._switched: bytes | None = None  # to another protocol, with what came of it
+        self._switched = None
         self._interim = self._surplus = self._paused = self._persistent = False
         self._until_close = True  # unless a header says otherwise
         self._busy = True

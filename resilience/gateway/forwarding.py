@@ -260,6 +260,9 @@ class Forwarder:
         try:
             end = inbound.switch([*to_client(answer.headers, _VIA, 101), *upgrade])
             await Tunnel(end, answer.detach(), service.tunnel_idle_s).run()
+        except UpstreamError as error:
+            answer.failure = error
+            raise problem_of(error, service.name) from None
         finally:
             await attempts.settled()
 

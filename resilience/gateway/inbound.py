@@ -151,10 +151,11 @@ class Inbound(Protocol):
         """Send an interim response (1xx) before the response, if the client and the server can have one."""
 
     def switch(self, headers: Sequence[Header]) -> TunnelEnd:
-        """Answer 101 and give the connection away: what comes from now on belongs to the tunnel.
+        """Answer 101 and give the connection, or the stream, away: what comes from now on belongs to the tunnel.
 
         Raises:
             ClientGoneError: The client left.
+            UpstreamError: By these *headers* the upstream has not done what the server asked of it for the client.
         """
         ...
 

@@ -26,8 +26,8 @@ from .open_files import allow_open_files
 
 MakeAdmin = Callable[[Registry], App]
 
-#: A request leaves no cycles behind, so the collector need not look far and often. What it does look at is what many slow
-#: requests hold, and nothing is answered meanwhile: 20,000 new objects at once take several milliseconds.
+#: A request leaves no cycles behind, so the collector need not look far and often. What it does look at is what many
+#: slow requests hold, and nothing is answered meanwhile: 20,000 new objects at once take several milliseconds.
 _GC_THRESHOLDS: Final = (2_000, 200, 20)
 #: Signals that end what is served.
 STOPPING: Final = (signal.SIGINT, signal.SIGTERM)

@@ -133,7 +133,8 @@ class _Side(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
         self._watch.last = self._watch.clock()
-        self._other.transport.write(data)
+        if not self._other.transport.is_closing():  # pieces that come in one turn of the loop go on after it has failed
+            self._other.transport.write(data)
 
     def eof_received(self) -> bool:
         """See asyncio.Protocol."""
@@ -146,7 +147,10 @@ class _Side(asyncio.Protocol):
         if other._ended or not self.transport.can_write_eof() or not other.transport.can_write_eof():
             other.transport.close()
             return False
-        other.transport.write_eof()
+        try:
+            other.transport.write_eof()
+        except OSError:  # it was reset, and nobody has noticed that yet
+            other.transport.abort()
         return True
 
     def pause_writing(self) -> None:

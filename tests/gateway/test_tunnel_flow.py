@@ -19,14 +19,14 @@ class Transport(asyncio.Transport):
         self.source = source
         self.protocol: asyncio.Protocol = asyncio.Protocol()
         self.waiting, self.taken, self.sent = bytearray(), bytearray(), bytearray()
-        self.reads, self.is_full, self.most = False, False, 0
+        self.reads, self.is_full, self.most, self.has_failed = False, False, 0, False
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         assert isinstance(protocol, asyncio.Protocol)
         self.protocol = protocol
 
     def is_closing(self) -> bool:
-        return False
+        return self.has_failed
 
     def pause_reading(self) -> None:
         self.reads = False
@@ -42,6 +42,7 @@ class Transport(asyncio.Transport):
 
     def write(self, data: object) -> None:
         assert isinstance(data, bytes)
+        assert not self.has_failed, "asyncio warns of it in the log"
         self.waiting += data
         self.most = max(self.most, len(self.waiting))
         if len(self.waiting) > HIGH and not self.is_full:
@@ -95,3 +96,36 @@ async def test_what_waits_for_a_side_is_bounded_and_all_of_it_comes_in_order(see
     assert bytes(other.taken[before[0]:]) == bytes(one.sent)
     assert bytes(one.taken[before[1]:]) == bytes(other.sent)
     task.cancel()
+
+
+async def test_nothing_is_written_to_a_side_that_has_failed_though_pieces_still_come_in_that_turn_of_the_loop() -> None:
+    one, other = (Transport(random.Random(0)) for _ in range(2))
+    task = asyncio.ensure_future(Tunnel(TunnelEnd(one), TunnelEnd(other), idle_s=60.0).run())
+    await asyncio.sleep(0)
+    one.send()
+    other.has_failed = True
+    one.send()
+    assert other.waiting
+    task.cancel()
+
+
+class Reset(Transport):
+    """A transport whose other end has reset it, which shows when its sending is ended."""
+
+    is_cut = False
+
+    def write_eof(self) -> None:
+        raise OSError(107, "Transport endpoint is not connected")
+
+    def abort(self) -> None:
+        self.is_cut = True
+
+
+async def test_a_side_that_turns_out_to_be_reset_when_the_other_s_end_is_passed_on_is_cut_and_nothing_is_raised() -> None:
+    for had_ended in (False, True):
+        one, other = Transport(random.Random(0)), Reset(random.Random(0))
+        task = asyncio.ensure_future(Tunnel(TunnelEnd(one, ended=had_ended), TunnelEnd(other), idle_s=60.0).run())
+        await asyncio.sleep(0)
+        assert had_ended or one.protocol.eof_received()
+        assert (True, False) == (other.is_cut, task.done())
+        task.cancel()

@@ -10,6 +10,7 @@ Who ends what:
     an answer breaks off          its stream is reset, so that nobody takes it for complete
     an answer comes early         the rest of the body is thrown away for a while (lingering.py), then it is reset
     a client takes nothing        the streams that wait for it are reset after client_timeout
+    a WebSocket is opened         its stream belongs to the tunnel (http2_tunnel.py), which ends it
     a client asks too cheaply     resets, pings, settings and the like have an allowance; then GOAWAY
     the gateway leaves            GOAWAY that refuses nothing (RFC 9113, 6.8), once there has been a request
     connection_requests came      the same; so many again are served until nothing is under way, then it is closed
@@ -41,13 +42,14 @@ from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
 
 from ..http2.allowance import Allowance
-from ..http2.fields import MalformedError, trailers_of
-from ..http2.wire import H2, Wire
+from ..http2.fields import MalformedError
+from ..http2.wire import H2, Bytes, Wire
 from ..inbound import ClientGoneError
 from ..upstream import Header
 from .accepted import Accepted
 from .http2_fields import RequestReader, answer_fields
 from .http2_stream import Http2Stream
+from .http2_tunnel import OpeningStream, StreamTransport
 from .lingering import LINGER_S, Lingering
 from .peers import Peer
 from .refusal import SHUTTING_DOWN
@@ -86,7 +88,7 @@ class Http2Connection(asyncio.Protocol):
         self._transport, self._peer = transport, peer
         settings = front.settings
         self._reader = RequestReader(accepted, max_head_bytes=settings.head_bytes, max_headers=settings.max_headers)
-        self._streams: dict[int, Http2Stream] = {}
+        self._streams: dict[int, Http2Stream | StreamTransport] = {}
         self._lingering = Lingering()
         self._resets, self._cheap = Allowance(*RESETS), Allowance(*CHEAP_FRAMES)
         self._limit: float = settings.connection_requests or inf
@@ -96,7 +98,8 @@ class Http2Connection(asyncio.Protocol):
         self.wire = Wire(self._h2, transport, front.loop)
         self._h2.local_settings = Settings(client=False, initial_values={
             SettingCodes.MAX_CONCURRENT_STREAMS: MAX_STREAMS, SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
-            SettingCodes.MAX_HEADER_LIST_SIZE: settings.head_bytes, SettingCodes.ENABLE_PUSH: 0})
+            SettingCodes.MAX_HEADER_LIST_SIZE: settings.head_bytes, SettingCodes.ENABLE_PUSH: 0,
+            SettingCodes.ENABLE_CONNECT_PROTOCOL: 1})
         self._h2.decoder.max_header_list_size = 2 * settings.head_bytes  # in between there is an answer: 431
         self._h2.initiate_connection()
         self._h2.increment_flow_control_window(CONNECTION_WINDOW - 65_535)
@@ -141,11 +144,9 @@ class Http2Connection(asyncio.Protocol):
             self._reset_early(number)
         self.look_at(self._lingering.deadline)
         for stream in list(self._streams.values()):
-            if stream.deadline <= now and not stream.may_wait_on():
-                self.wire.reset(stream.id, ErrorCodes.CANCEL)
+            if stream.deadline <= now:
                 stream.expire()
-            else:
-                self.look_at(stream.deadline)
+            self.look_at(stream.deadline)
 
     def look_at(self, deadline: float) -> None:
         """Look at the streams' deadlines then, or before."""
@@ -239,7 +240,7 @@ class Http2Connection(asyncio.Protocol):
             return
         request.refusal = self._peer.refusal(self.front.loop.time()) or request.refusal
         self.deadline = self._lingering.deadline if not self._streams else self.deadline
-        self._streams[number] = Http2Stream(self, number, request, complete=ended)
+        self._streams[number] = (OpeningStream if request.key else Http2Stream)(self, number, request, complete=ended)
         self._served += 1
         if self._served == 2 * self._limit or self.front.draining:
             self._say_goaway()
@@ -257,7 +258,7 @@ class Http2Connection(asyncio.Protocol):
         else:
             if held > len(data):  # padding
                 self.wire.give_back(number, held - len(data))
-            stream.came(data, len(data))
+            stream.came(data)
         if not data and event.stream_ended is None:
             self._spend(self._cheap)
 
@@ -266,7 +267,7 @@ class Http2Connection(asyncio.Protocol):
         if stream is None:
             return
         try:
-            stream.trailers = trailers_of(event.headers or ())
+            stream.trailers_came(event.headers or ())
         except MalformedError:
             self.wire.reset(stream.id, ErrorCodes.PROTOCOL_ERROR)
             stream.leave()
@@ -279,7 +280,11 @@ class Http2Connection(asyncio.Protocol):
 
     # -- streams call these
 
-    def put_some(self, stream: Http2Stream, piece: bytes | memoryview, *, end: bool) -> int:
+    def give_away(self, transport: StreamTransport) -> None:
+        """A tunnel has the stream from now on."""
+        self._streams[transport.id] = transport
+
+    def put_some(self, stream: Http2Stream | StreamTransport, piece: Bytes, *, end: bool) -> int:
         """Send so much of a body as there is room for, and how much that was."""
         try:
             size = self.wire.put_some(stream.id, piece, end=end)
@@ -291,7 +296,7 @@ class Http2Connection(asyncio.Protocol):
             self._streams[stream.id] = self._streams.pop(stream.id)  # its next turn is the last
         return size
 
-    def end_body(self, stream: Http2Stream) -> None:
+    def end_body(self, stream: Http2Stream | StreamTransport) -> None:
         """A body of which all was sent is complete."""
         try:
             self.wire.put(stream.id, b"", end=True)
@@ -305,17 +310,12 @@ class Http2Connection(asyncio.Protocol):
         except ProtocolError:
             raise ClientGoneError from None
 
-    def take(self, stream: Http2Stream) -> None:
-        """What came of its body is taken."""
-        held, stream.held = stream.held, 0
-        self.wire.give_back(stream.id, held)
-
     def ended(self, stream: Http2Stream) -> None:
         """Its task ends."""
         del self._streams[stream.id]
         if self._gone:
             return
-        self.take(stream)
+        stream.take()
         if not stream.gone:
             if self._cut and not stream.answered:
                 with contextlib.suppress(ClientGoneError, ProtocolError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import os
 import re
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -16,7 +18,8 @@ from .refusal import HEAD_TOO_LARGE, MAX_TARGET_BYTES, NO_TUNNELS, TARGET_TOO_LO
 
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}").fullmatch
 _TARGET: Final = re.compile(rb"/[\x21-\x7e\x80-\xff]*|\*").fullmatch
-_PSEUDO: Final = frozenset({b":method", b":scheme", b":path", b":authority"})
+_PSEUDO: Final = frozenset({b":method", b":scheme", b":path", b":authority", b":protocol"})
+_KEY: Final = b"sec-websocket-key"
 _ANSWER_DROPS: Final = OF_CONNECTIONS | {b"date", b"content-length"}
 
 
@@ -28,14 +31,16 @@ class Http2Request:
         hop: What the client asks of its connection; None: nothing.
         expects_continue: Whether the client waits for 100 before it sends its body.
         refusal: What to answer instead of serving it; None: serve it.
+        key: The Sec-WebSocket-Key of a request that is to open a WebSocket; empty: it is another request.
     """
 
-    __slots__ = ("expects_continue", "head", "hop", "refusal")
+    __slots__ = ("expects_continue", "head", "hop", "key", "refusal")
 
     def __init__(self, head: StreamHead, refusal: Refusal | None) -> None:
         self.head, self.refusal = head, refusal
         self.hop: HopRequest | None = None
         self.expects_continue = False
+        self.key = b""
 
 
 class RequestReader:
@@ -57,10 +62,10 @@ class RequestReader:
         """
         pseudo, headers = told_apart(fields, _PSEUDO)
         refusal: Refusal | None = None
-        method = pseudo.get(b":method", b"")
-        if not _TOKEN(method):
+        method, protocol = pseudo.get(b":method", b""), pseudo.get(b":protocol")
+        if not _TOKEN(method) or (protocol is not None and method != b"CONNECT"):
             raise MalformedError
-        if method == b"CONNECT":
+        if method == b"CONNECT" and protocol is None:
             refusal = NO_TUNNELS
             pseudo.setdefault(b":path", b"*")
         elif pseudo.get(b":scheme") not in (b"http", b"https") or not _TARGET(pseudo.get(b":path", b"")):
@@ -80,13 +85,37 @@ class RequestReader:
             method.decode(), path, query, "2", accepted.scheme, headers, accepted.client, accepted.server,
             accepted.certificate, unsized=not ended and b"content-length" not in names)
         request = Http2Request(head, refusal)
-        if b"te" in names:  # which can only be "trailers"
-            if any(name == b"te" and value.lower() != b"trailers" for name, value in headers):
-                raise MalformedError
-            request.hop = HopRequest((), True)
+        if b"te" in names:
+            request.hop = _of_te(headers)
         if b"expect" in names:
             request.expects_continue = (b"expect", b"100-continue") in [(n, v.lower()) for n, v in headers]
+        if protocol is not None:
+            _open(request, protocol)
         return request
+
+
+def _of_te(headers: Iterable[Header]) -> HopRequest:
+    if any(name == b"te" and value.lower() != b"trailers" for name, value in headers):
+        raise MalformedError  # there is nothing else that it can say
+    return HopRequest((), True)
+
+
+def _open(request: Http2Request, protocol: bytes) -> None:
+    """Make of a *request* by extended CONNECT (RFC 8441) the one that opens a WebSocket in HTTP/1.1.
+
+    Raises:
+        MalformedError: It says that it has a body.
+    """
+    head, hop = request.head, request.hop
+    if any(name == b"content-length" for name, _ in head.headers):
+        raise MalformedError
+    if protocol.lower() != b"websocket":
+        request.refusal = request.refusal or Refusal(501, "there are no tunnels here but WebSockets")
+        return
+    request.key = base64.b64encode(os.urandom(16))
+    request.hop = HopRequest((b"websocket",), hop is not None and hop.takes_trailers)
+    head.method, head.unsized = "GET", False
+    head.headers = [*(header for header in head.headers if header[0] != _KEY), (_KEY, request.key)]
 
 
 def _with_host(authority: bytes | None, headers: list[Header]) -> tuple[list[Header], bool]:

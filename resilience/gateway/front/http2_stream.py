@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Final
 
+from h2.errors import ErrorCodes
+
 from ..framing import BODILESS
 from ..grpc_status import answer_of, is_grpc, trailers_for
-from ..http2.fields import trailer_fields
+from ..http2.fields import trailer_fields, trailers_of
 from ..inbound import BodyBrokenError, ClientGoneError, RequestHead
 from ..problem import Problem
 from ..tunnel import TunnelEnd
@@ -36,13 +38,12 @@ class Http2Stream:
         gone: Whether nothing can be sent any more.
         started: Whether the head of an answer was sent.
         answered: Whether all of an answer was.
-        held: Bytes of the connection's window that came for it, and were not given back yet.
         task: Serves it.
     """
 
     __slots__ = (
         "_body", "_bodyless", "_connection", "_ends", "_left", "_mark", "_pending", "_request", "_room", "_waiter",
-        "answered", "complete", "deadline", "gone", "head", "held", "hop", "id", "started", "task", "trailers")
+        "answered", "complete", "deadline", "gone", "head", "hop", "id", "started", "task", "trailers")
 
     def __init__(self, connection: Http2Connection, number: int, request: Http2Request, *, complete: bool) -> None:
         self._connection, self._request, self.id = connection, request, number
@@ -55,7 +56,6 @@ class Http2Stream:
         self._pending, self._ends = _NOTHING, False  # of the answer, and whether that ends with it
         self._mark = 0, 0  # see _wait_on()
         self._body = bytearray()
-        self.held = 0
         self._waiter: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
         self.deadline = inf
@@ -72,6 +72,8 @@ class Http2Stream:
                 await self.respond(*self._connection.front.refusal_answer(request.head, request.refusal, close=False))
         except ClientGoneError:
             pass
+        except Problem as problem:  # of OpeningStream, behind what serves no problems
+            await self.respond(*answer_of(problem, self.head))
         except Exception:
             _logger.exception("a request failed in the gateway")
             if not self.started and not self.gone:
@@ -82,16 +84,30 @@ class Http2Stream:
 
     # -- the connection tells
 
-    def came(self, piece: bytes, held: int) -> None:
-        """A piece of the body, and what it takes of the windows."""
+    def came(self, piece: bytes) -> None:
+        """A piece of the body, which takes as much of the windows."""
         self._body += piece
-        self.held += held
         _wake(self._waiter)
+
+    def take(self) -> bytes:
+        """What came of the body; the windows are opened again."""
+        body = bytes(self._body)
+        self._body.clear()
+        self._connection.wire.give_back(self.id, len(body))
+        return body
 
     def completed(self) -> None:
         """The request is complete."""
         self.complete = True
         _wake(self._waiter)
+
+    def trailers_came(self, fields: Iterable[Header]) -> None:
+        """Trailers follow the body.
+
+        Raises:
+            MalformedError: They are none.
+        """
+        self.trailers = trailers_of(fields)
 
     def send_some(self) -> bool:
         """Send a frame of what is pending of the answer, if there is room; whether more is pending then."""
@@ -100,7 +116,7 @@ class Http2Stream:
         try:
             sent = self._connection.put_some(self, self._pending, end=self._ends)
         except ClientGoneError:
-            self.expire()
+            self._give_up()
             return False
         self._pending = self._pending[sent:]
         if not self._pending:
@@ -108,7 +124,13 @@ class Http2Stream:
             return False
         return sent > 0
 
-    def may_wait_on(self) -> bool:
+    def expire(self) -> None:
+        """Its deadline has passed: it is reset, unless the client takes answers."""
+        if not self._may_wait_on():
+            self._connection.wire.reset(self.id, ErrorCodes.CANCEL)
+            self._give_up()
+
+    def _may_wait_on(self) -> bool:
         """Whether the client takes answers, though this one has waited until its deadline; if so, it has a new one.
 
         An answer that waits for its turn on the connection is not one that nobody takes. But a client that has closed
@@ -129,9 +151,9 @@ class Http2Stream:
             if not self.answered:
                 self.task.cancel()
 
-    def expire(self) -> None:
-        """The client takes nothing."""
-        self.gone = True
+    def _give_up(self) -> None:
+        """Nothing can be sent any more."""
+        self.gone, self.deadline = True, inf
         _wake(self._room)
 
     # -- Inbound
@@ -150,10 +172,7 @@ class Http2Stream:
                 await self._waiter
             finally:
                 self._waiter = None
-        body = bytes(self._body)
-        self._body.clear()
-        self._connection.take(self)
-        return body, not self.complete
+        return self.take(), not self.complete
 
     def body_is_over(self) -> None:
         """See Inbound."""  # a client that leaves cancels the task at any time
@@ -166,7 +185,7 @@ class Http2Stream:
 
     def switch(self, headers: Sequence[Header]) -> TunnelEnd:
         """See Inbound."""
-        raise ClientGoneError  # never asked for: a stream has no upgrades
+        raise ClientGoneError  # never asked for: see OpeningStream
 
     async def respond(self, status: int, headers: Sequence[Header], body: bytes) -> None:
         """See Inbound."""

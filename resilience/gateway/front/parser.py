@@ -187,14 +187,16 @@ class RequestParser:
         """Read the body of a request that keeps its protocol, by a parser that has not heard of another one."""
         incoming, self._bodied = self.incoming, False
         assert incoming is not None
+        keep_alive = incoming.keep_alive
         framing = b"".join(b"%b: %b\r\n" % header for header in incoming.head.headers if header[0] in FIELDS)
         self._parser = httptools.HttpRequestParser(self)
         try:
             self._parser.feed_data(b"PUT / HTTP/%b\r\nConnection: %b\r\n%b\r\n" % (
-                incoming.head.version.encode(), b"keep-alive" if incoming.keep_alive else b"close", framing))
+                incoming.head.version.encode(), b"keep-alive" if keep_alive else b"close", framing))
         except httptools.HttpParserError as error:  # of a framing that is only looked at before a body
             self._fail(error, b"")
-        incoming.trailers.clear()  # that head came after a head
+        incoming.trailers.clear()  # that head came after a head, and says nothing of its own
+        incoming.keep_alive = keep_alive
         self._url, self._trailer_bytes = b"", 0
         if rest:
             self.feed(rest)

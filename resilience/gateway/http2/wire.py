@@ -16,6 +16,7 @@ from ..upstream import Header
 _PENDING: Final = 16 * 1024  # bytes that wait for the event loop's next turn
 #: Of the table that answers are compressed by. A larger one saves few bytes, and costs much time (see TableEncoder).
 TABLE_BYTES: Final = 4096
+Bytes = bytes | bytearray | memoryview
 
 
 class TableEncoder(Encoder):
@@ -85,7 +86,7 @@ class Wire:
         self.h2, self.transport, self._loop = h2, transport, loop
         self.paused = self.is_over = self._flushing = False
 
-    def put_some(self, number: int, piece: bytes | memoryview, *, end: bool) -> int:
+    def put_some(self, number: int, piece: Bytes, *, end: bool) -> int:
         """Send so much of a body as there is room for, and how much that was.
 
         Args:
@@ -132,6 +133,13 @@ class Wire:
         """Open the windows again: *held* bytes of a body are taken."""
         if held and not self.is_over:
             self.h2.acknowledge_received_data(held, number)
+            self.flush_soon()
+
+    def open_window(self, number: int, held: int) -> None:
+        """Open one window alone: that of a stream, or of the connection (0), for what give_back() is not called for."""
+        stream = self.h2.streams.get(number)
+        if held and not self.is_over and (not number or (stream is not None and stream.open)):
+            self.h2.increment_flow_control_window(held, number or None)
             self.flush_soon()
 
     def reset(self, number: int, code: ErrorCodes) -> None:

@@ -42,6 +42,7 @@ from .test_listener import LOCALHOST, tls, trusting, who
 
 HEAD = [(b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/x"), (b":authority", b"gw")]
 POST = [(b":method", b"POST"), *HEAD[1:]]
+CONNECT = [(b":method", b"CONNECT"), (b":protocol", b"websocket"), *HEAD[1:]]
 
 
 class Raw:
@@ -75,12 +76,15 @@ class Raw:
             data = await asyncio.wait_for(self.client.reader.read(65_536), PATIENCE_S)
             if not data:
                 return check()
-            for event in self.h2.receive_data(data):
-                self.events.append(event)
-                if isinstance(event, DataReceived) and self.acknowledges and event.flow_controlled_length:
-                    self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id or 0)
-            self.flush()
+            self.learn(data)
         return found
+
+    def learn(self, data: bytes) -> None:
+        for event in self.h2.receive_data(data):
+            self.events.append(event)
+            if isinstance(event, DataReceived) and self.acknowledges and event.flow_controlled_length:
+                self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id or 0)
+        self.flush()
 
     def of(self, kind: type, number: int | None = None) -> list[Any]:
         return [each for each in self.events if isinstance(each, kind) and (number is None or each.stream_id == number)]
@@ -200,7 +204,7 @@ async def test_a_malformed_request_is_reset_and_the_others_of_its_connection_go_
             b"connection", b"transfer-encoding", b"upgrade", b"keep-alive", b"proxy-connection", b"http2-settings")),
         [*HEAD, (b"te", b"gzip")], HEAD[1:], [HEAD[0], *HEAD[2:]], [*HEAD[:2], HEAD[3]],
         [*HEAD, HEAD[0]], [*HEAD, (b":status", b"200")], [(b"x", b"y"), *HEAD], [*HEAD, (b":protocol", b"websocket")],
-        [(b":method", b"CONNECT"), *HEAD[1:], (b":protocol", b"websocket")],
+        [*CONNECT, (b"content-length", b"0")], [*CONNECT[:2], *CONNECT[3:]], [*CONNECT[:3], CONNECT[4]], [*CONNECT, CONNECT[1]],
         [(b":method", b"GET /y HTTP/1.1\r\n"), *HEAD[1:]], [(b":method", b"G T"), *HEAD[1:]],
         *([*HEAD[:2], (b":path", path), HEAD[3]] for path in (
             b"", b"x", b"/x HTTP/1.1\r\nhost: y\r\n\r\n", b"/x HTTP/1.1", b"/\0", b"http://other/x")),

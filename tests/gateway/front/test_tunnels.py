@@ -1,9 +1,14 @@
-"""Upgrades: a tunnel is in flight until it ends, ends with either side, with silence or with the drain, and never is a failure."""
+"""Upgrades, and WebSockets over HTTP/2: a tunnel is in flight until it ends, and never is a failure.
+
+It ends with either side, with silence or with the drain.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import hashlib
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -17,9 +22,11 @@ from resilience.gateway.config import RouteConfig, ServiceConfig
 from tests.gateway.harness import Call, Upstream
 
 from .serving import Client, Serving, eventually, serving
+from .websockets import Tunnelled, opened
 
 ASK = b"GET /%b HTTP/1.1\r\nHost: gw\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\n\r\n"
-SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: a\r\n\r\n"
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: %b\r\n\r\n"
+both_versions = pytest.mark.parametrize("version", ["1.1", "2"])
 
 
 class Guarded(Serving):
@@ -41,10 +48,11 @@ class Guarded(Serving):
 
 
 @contextlib.asynccontextmanager
-async def gateway(upstream: Upstream, **service: Any) -> AsyncIterator[Guarded]:
+async def gateway(upstream: Upstream, *, max_concurrent: int = 3, **service: Any) -> AsyncIterator[Guarded]:
     registry = Registry()
     app = Gateway(GatewayConfig(
-        services={"up": ServiceConfig(endpoints=(upstream.url,), command={"timeout": 5.0, "max_concurrent": 3}, **service)},
+        services={"up": ServiceConfig(
+            endpoints=(upstream.url,), command={"timeout": 5.0, "max_concurrent": max_concurrent}, **service)},
         routes=(RouteConfig(path="/*", service="up"),)), registry=registry)
     async with serving(app.serve) as front:
         found = Guarded(front, registry)
@@ -59,11 +67,27 @@ async def drain(front: Guarded, time_s: float = 0.0) -> None:
     await front.listener.drain(time_s)
 
 
-async def switched(front: Guarded, path: bytes, more: bytes = b"") -> Client:
-    client = await front.client(ASK % path + more)
+def accepted(key: bytes) -> bytes:
+    return base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+
+
+def switch(call: Call) -> bytes:
+    """The head by which an upstream switches."""
+    [key] = call.header(b"sec-websocket-key")
+    return SWITCH % accepted(key)
+
+
+async def switched(front: Guarded, path: bytes, more: bytes = b"", *, version: str = "1.1", **how: Any) -> Client | Tunnelled:
+    if version == "2":
+        tunnel = await opened(front, b"/" + path, more, **how)
+        assert (b"200", []) == (tunnel.head[b":status"], [name for name in tunnel.head if name in (
+            b"connection", b"upgrade", b"sec-websocket-accept", b"content-length")])
+        return tunnel
+    client = await front.client(ASK % path + more, **how)
     head = await client.until(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
-    assert (1, 1, 1) == tuple(head.count(line) for line in (b"\r\nconnection: upgrade", b"\r\nupgrade: websocket", b"sec-websocket-accept: a"))
+    assert (1, 1, 1) == tuple(head.count(line) for line in (
+        b"\r\nconnection: upgrade", b"\r\nupgrade: websocket", b"sec-websocket-accept: " + accepted(b"k")))
     return client
 
 
@@ -71,7 +95,7 @@ def talking(greeting: bytes = b"", farewell: bytes = b"") -> Callable[[Call], No
     """A script that switches, and answers each piece in angle brackets until the client's end."""
 
     def script(call: Call) -> None:
-        call.send(SWITCH + greeting)
+        call.send(switch(call) + greeting)
         with contextlib.suppress(OSError):
             while piece := call.connection.recv(65536):
                 call.send(b"<" + piece + b">")
@@ -82,10 +106,11 @@ def talking(greeting: bytes = b"", farewell: bytes = b"") -> Callable[[Call], No
     return script
 
 
-async def test_bytes_pass_both_ways_the_early_ones_too_and_each_side_s_end(upstream: Upstream) -> None:
+@both_versions
+async def test_bytes_pass_both_ways_the_early_ones_too_and_each_side_s_end(upstream: Upstream, version: str) -> None:
     upstream.on("/ws-talk", talking(b"hello", b"bye"))
     async with gateway(upstream) as front:
-        client = await switched(front, b"ws-talk", b"early")
+        client = await switched(front, b"ws-talk", b"early", version=version)
         assert b"hello<early>" == await client.until(b">")
         assert b"<again>" == await client.send(b"again").until(b">")
         assert 1 == front.in_flight
@@ -95,23 +120,27 @@ async def test_bytes_pass_both_ways_the_early_ones_too_and_each_side_s_end(upstr
         assert {"success": 1} == front.counts
 
 
+@both_versions
 @pytest.mark.parametrize("how", ["leave", "reset"])
-async def test_a_client_that_leaves_a_tunnel_ends_it_at_the_upstream_and_is_no_failure(upstream: Upstream, how: str) -> None:
+async def test_a_client_that_leaves_a_tunnel_ends_it_at_the_upstream_and_is_no_failure(
+        upstream: Upstream, how: str, version: str) -> None:
     upstream.on(f"/ws-{how}", talking())
     async with gateway(upstream) as front:
-        client = await switched(front, f"ws-{how}".encode())
+        client = await switched(front, f"ws-{how}".encode(), version=version)
         getattr(client, how)()
         await eventually(upstream.called(f"/ws-{how}").closed.is_set, "the upstream's end")
         await eventually(lambda: front.in_flight == 0)
         assert {"success": 1} == front.counts
 
 
+@both_versions
 @pytest.mark.parametrize("how", ["close", "reset"])
-async def test_an_upstream_that_leaves_a_tunnel_ends_it_at_the_client_and_is_no_failure(upstream: Upstream, how: str) -> None:
-    upstream.on(f"/ws-up-{how}", lambda call: (call.send(SWITCH + b"bye"), call.connection.recv(1),
+async def test_an_upstream_that_leaves_a_tunnel_ends_it_at_the_client_and_is_no_failure(
+        upstream: Upstream, how: str, version: str) -> None:
+    upstream.on(f"/ws-up-{how}", lambda call: (call.send(switch(call) + b"bye"), call.connection.recv(1),
                                               call.reset() if how == "reset" else call.connection.close()))
     async with gateway(upstream) as front:
-        client = await switched(front, f"ws-up-{how}".encode())
+        client = await switched(front, f"ws-up-{how}".encode(), version=version)
         await client.until(b"bye")
         client.send(b"x")
         assert b"" == await client.all()
@@ -120,10 +149,32 @@ async def test_an_upstream_that_leaves_a_tunnel_ends_it_at_the_client_and_is_no_
         assert {"success": 1} == front.counts
 
 
-async def test_a_silent_tunnel_is_cut_and_one_with_traffic_is_not(upstream: Upstream) -> None:
+@both_versions
+async def test_what_a_client_says_after_the_upstream_s_end_still_comes(upstream: Upstream, version: str) -> None:
+    heard = []
+
+    def script(call: Call) -> None:
+        call.send(switch(call) + b"bye")
+        call.connection.shutdown(socket.SHUT_WR)
+        while piece := call.connection.recv(65536):
+            heard.append(piece)
+        call.closed.set()
+
+    upstream.on("/ws-half", script)
+    async with gateway(upstream) as front:
+        client = await switched(front, b"ws-half", version=version)
+        assert b"bye" == await client.all()
+        client.send(b"still here").half_close()
+        await eventually(upstream.called("/ws-half").closed.is_set, "the client's end")
+        await eventually(lambda: front.in_flight == 0)
+        assert (b"still here", {"success": 1}) == (b"".join(heard), front.counts)
+
+
+@both_versions
+async def test_a_silent_tunnel_is_cut_and_one_with_traffic_is_not(upstream: Upstream, version: str) -> None:
     upstream.on("/ws-idle", talking())
     async with gateway(upstream, tunnel_idle_timeout=0.3) as front:
-        silent, lively = await switched(front, b"ws-idle"), await switched(front, b"ws-idle")
+        silent, lively = [await switched(front, b"ws-idle", version=version) for _ in range(2)]
         ended = asyncio.ensure_future(silent.all())
         while not ended.done():
             await lively.send(b"x").until(b"<x>")
@@ -134,40 +185,42 @@ async def test_a_silent_tunnel_is_cut_and_one_with_traffic_is_not(upstream: Upst
         assert {"success": 2} == front.counts
 
 
-async def test_tunnels_take_permits_and_give_them_back(upstream: Upstream) -> None:
+@both_versions
+async def test_tunnels_take_permits_and_give_them_back(upstream: Upstream, version: str) -> None:
     upstream.on("/ws-permit", talking())
     async with gateway(upstream) as front:
-        clients = [await switched(front, b"ws-permit") for _ in range(3)]
+        clients = [await switched(front, b"ws-permit", version=version) for _ in range(3)]
         assert b" 503 " in await (await front.client(ASK % b"ws-permit")).until(b"\r\n")
         clients[0].leave()
         await eventually(lambda: front.in_flight == 2)
-        await switched(front, b"ws-permit")
+        await switched(front, b"ws-permit", version=version)
 
 
-async def test_a_drain_cuts_tunnels_when_its_time_is_over(upstream: Upstream) -> None:
+@both_versions
+async def test_a_drain_cuts_tunnels_when_its_time_is_over(upstream: Upstream, version: str) -> None:
     upstream.on("/ws-drain", talking())
     async with gateway(upstream) as front:
-        client = await switched(front, b"ws-drain")
+        client = await switched(front, b"ws-drain", version=version)
         await drain(front)
         assert (b"", 0, {"success": 1}) == (await client.all(), front.in_flight, front.counts)
         await eventually(upstream.called("/ws-drain").closed.is_set, "the upstream's end")
 
 
-async def test_neither_side_is_read_faster_than_the_other_takes(upstream: Upstream) -> None:
+@both_versions
+async def test_neither_side_is_read_faster_than_the_other_takes(upstream: Upstream, version: str) -> None:
     """A gateway that took all it gets would be sent the whole. What the sockets between them hold is the machine's to say."""
     sent, size = 0, 512 << 20
 
     def flood(call: Call) -> None:
         nonlocal sent
-        call.send(SWITCH)
+        call.send(switch(call))
         with contextlib.suppress(OSError):
             while sent < size:
                 sent += call.connection.send(bytes(65_536))
 
     upstream.on("/ws-flood", flood)
     async with gateway(upstream) as front:
-        client = await front.client(ASK % b"ws-flood", limit=1024)
-        await client.until(b"\r\n\r\n")
+        client = await switched(front, b"ws-flood", version=version, limit=1024)
         before = -1
         while before != sent:  # until it stands still
             before = sent
@@ -258,13 +311,14 @@ async def test_trailers_of_a_request_pass_and_forbidden_ones_do_not(upstream: Up
     assert [b"2\r\nok\r\n0\r\nx-sum: 1\r\ngrpc-status: 0\r\n\r\n"] == seen
 
 
-async def test_more_than_either_side_takes_at_once_passes_both_ways_while_it_waits(upstream: Upstream) -> None:
+@both_versions
+async def test_more_than_either_side_takes_at_once_passes_both_ways_while_it_waits(upstream: Upstream, version: str) -> None:
     size = 8 << 20
     sent = bytes(range(251)) * (size // 251)
     seen = list[bytes]()
 
     def script(call: Call) -> None:
-        call.send(SWITCH)
+        call.send(switch(call))
         sending = threading.Thread(target=call.connection.sendall, args=(sent,))
         sending.start()
         read = bytearray()
@@ -276,7 +330,7 @@ async def test_more_than_either_side_takes_at_once_passes_both_ways_while_it_wai
 
     upstream.on("/ws-both-ways", script)
     async with gateway(upstream) as front:
-        client = await switched(front, b"ws-both-ways")
+        client = await switched(front, b"ws-both-ways", version=version)
         client.send(sent)
         assert sent == await client.all()
     assert [sent] == seen
