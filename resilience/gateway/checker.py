@@ -13,7 +13,7 @@ from typing import Protocol
 from .balancing.health import Health, HealthChecks
 from .served_endpoint import ServedEndpoint
 from .trouble import trouble_of
-from .upstream import Request, UpstreamClient, UpstreamError
+from .upstream import LocalLimitError, Request, UpstreamClient, UpstreamError
 
 _log = logging.getLogger("resilience")
 
@@ -68,8 +68,13 @@ class Checker:
             async with asyncio.timeout(self._config.timeout):
                 is_well = await self._answers(endpoint)
             reason = "its check was answered with another status"
+        except LocalLimitError:  # ours, such as too many open files, which says nothing of the endpoint
+            return
         except (UpstreamError, TimeoutError) as error:
             is_well, reason = False, trouble_of(error)
+        except Exception:
+            _log.exception("%s: %s could not be checked", self._service.name, endpoint.name)
+            return
         about = {"upstream": endpoint.name}
         if health.found(is_well):
             if is_well:
