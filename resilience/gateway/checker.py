@@ -72,7 +72,7 @@ class Checker:
             return
         except (UpstreamError, TimeoutError) as error:
             is_well, reason = False, trouble_of(error)
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is, the next check follows
             _log.exception("%s: %s could not be checked", self._service.name, endpoint.name)
             return
         about = {"upstream": endpoint.name}
