@@ -18,7 +18,7 @@ from ...config.hints import unknown
 from ...config.targets import TargetError, named
 from ...core.checks import flag, nearest, number, text
 from ...errors import ConfigError
-from ..filters.declare import FilterDeclaration, FilterKind, declaration_of
+from ..filters.declare import KEYS, FilterDeclaration, FilterKind, declaration_of
 from .listeners import GatewaySettings
 from .routes import RouteConfig
 
@@ -227,6 +227,9 @@ def filters_in(gateway: GatewaySettings, route: RouteConfig, filters: Mapping[st
 def filter_conflicts(gateway: GatewaySettings, routes: Mapping[int, RouteConfig],
                      filters: Mapping[str, FilterConfig | None], services: Sequence[str]) -> _Mistakes:
     """What is wrong between routes, by index, filters, and the names of *services*, as (path, message)."""
+    yield from (
+        (("services", name), f"names that begin with {KEYS!r} are those of filters; give the service another one")
+        for name in services if name.startswith(KEYS))
     for name, config in filters.items():
         for service in getattr(config and config.target, "needs_services", ()):
             if service not in services:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+#: What the keys of the commands of filters begin with.
+KEYS: Final = "filter."
 #: Seconds that a filter may take unless it says otherwise.
 TIME_LIMIT_S: Final = 1.0
 #: Where a filter stands among others unless it says otherwise; authentication is 10, authorization 20.

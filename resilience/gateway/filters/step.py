@@ -20,7 +20,7 @@ from ..change import Act, at_once
 from ..config import FilterConfig
 from ..replacing import in_place
 from .context import FilterContext
-from .declare import FilterDeclaration, FilterKind
+from .declare import KEYS, FilterDeclaration, FilterKind
 
 if TYPE_CHECKING:
     from ..service import Service
@@ -90,7 +90,7 @@ def step_of(config: FilterConfig, call: Callable[[FilterContext], Any], registry
         said: Of one part of it; None: it is not made of parts.
         once_in_force: See FilterHost: the command is made, or changed, no sooner.
     """
-    key, limit = f"filter.{config.name}{'' if said is None else f'.{said.name}'}", config.time_limit
+    key, limit = f"{KEYS}{config.name}{'' if said is None else f'.{said.name}'}", config.time_limit
     said = config.declaration if said is None else said
     close: Callable[[], object] = getattr(call, "close", _nothing)
     usual: dict[str, Any] = {"key": key, "group": GROUP, "breaker": None, "registry": registry}

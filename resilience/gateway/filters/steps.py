@@ -13,7 +13,7 @@ from ..config import FilterConfig, GatewayConfig, ServiceConfig
 from ..service import Service
 from ..services import NextServices
 from ..upstream import UpstreamClient
-from .declare import FilterHost
+from .declare import KEYS, FilterHost
 from .step import Step, step_of
 
 
@@ -49,7 +49,7 @@ def steps_of(config: GatewayConfig, services: Mapping[str, Service], registry: R
         asked: list[Service] = []
 
         def service(name: str, config: ServiceConfig, of: str = each.name, asked: list[Service] = asked) -> Service:
-            asked.append(own.make(f"filter.{of}.{name}", config))
+            asked.append(own.make(f"{KEYS}{of}.{name}", config))
             return asked[-1]
 
         steps = _steps(each, registry, change, FilterHost(
