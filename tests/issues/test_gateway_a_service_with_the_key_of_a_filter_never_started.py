@@ -25,7 +25,7 @@ def test_the_file_says_that_the_name_is_a_filters(name):
     assert str(mistake).endswith(
         f'services."{name}": names that begin with \'filter.\' are those of filters; give the service another one')
     with pytest.raises(ConfigError, match="are those of filters"):
-        GatewayConfig(services={name: ServiceConfig(("http://127.0.0.1:9",))})
+        GatewayConfig(services={name: ServiceConfig(endpoints=["http://127.0.0.1:9"])})
 
 
 def test_other_names_are_free():
