@@ -8,18 +8,14 @@ Who ends what:
     the connection breaks            each of its exchanges fails, once
     an answer is malformed           its stream is reset; what h2 itself refuses ends the connection
     the upstream sends too much that is cheap      the connection is ended
-    an exchange is given up, and for SILENCE_S nothing at all has come to what was asked
-                                     the connection is doubted: it gets a PING, and no exchanges until something comes;
-                                     if nothing does within connect_timeout, it is cut
-
-Servers count PINGs to which they have nothing to add, and end a connection that sends them often (gRPC: three in five
-minutes). So there is one between two frames of answers; a connection that is doubted once more is retired instead.
+    an exchange is given up, after a long silence    the connection is doubted, and perhaps cut (silence.py)
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from h2.errors import ErrorCodes
@@ -42,6 +38,7 @@ from .allowance import Allowance
 from .fields import MalformedError
 from .frames import FrameError, FrameReader, GoAway
 from .messages import MAX_HEAD_BYTES
+from .silence import Silence
 from .wire import H2, Wire
 
 if TYPE_CHECKING:
@@ -55,7 +52,6 @@ CONNECTION_WINDOW: Final = (1 << 31) - 1
 CHEAP_FRAMES: Final = (200.0, 1000)
 _EARNED_PER_PIECE: Final = 3  # window updates, of the stream and of the connection, and a PING to measure
 LINGER_S: Final = 2.0
-SILENCE_S: Final = 0.2
 _LAST_STREAM: Final = 1 << 30
 _MAX_WAITING: Final = 1024 * 1024  # bytes that the transport may have while exchanges begin
 _PING: Final = b"resilien"
@@ -93,17 +89,14 @@ class Http2Connection(asyncio.Protocol):
             loop: Of its transport.
             patience_s: How long it may say nothing once it is doubted.
         """
-        self.loop, self._owner, self._patience_s = loop, owner, patience_s
+        self.loop, self._owner = loop, owner
         self.ready: asyncio.Future[None] = loop.create_future()
         self.idle_since = 0.0
         self.heard = 0
         self.is_used = self.is_retired = self.closed = False
         self._exchanges: dict[int, Http2Exchange] = {}
         self._frames, self._cheap = FrameReader(), Allowance(*CHEAP_FRAMES)
-        self._counted = 0
-        self._asked: float | None = None  # when the first request was sent since something came
-        self._pinged = False  # since the last frame of an answer
-        self._doubt: asyncio.TimerHandle | None = None
+        self._silence = Silence(loop, patience_s)
         self._h2 = H2(client_side=True)
         self._h2.local_settings = Settings(client=True, initial_values={
             SettingCodes.ENABLE_PUSH: 0, SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
@@ -121,7 +114,7 @@ class Http2Connection(asyncio.Protocol):
     @property
     def places(self) -> int:
         """How many more exchanges may begin now."""
-        if self.is_retired or self._doubt is not None or self._wire is None \
+        if self.is_retired or self._silence.is_doubted or self._wire is None \
                 or (self._wire.paused and self._wire.transport.get_write_buffer_size() > _MAX_WAITING):
             return 0
         return self._h2.remote_settings.max_concurrent_streams - len(self._exchanges)
@@ -157,8 +150,7 @@ class Http2Connection(asyncio.Protocol):
         self._exchanges[number] = exchange
         self._cheap.earn(_EARNED_PER_PIECE)
         self.is_used = True
-        if self._asked is None:
-            self._asked = self.loop.time()
+        self._silence.asked()
         if number >= _LAST_STREAM:
             self.retire()
         return number
@@ -200,8 +192,8 @@ class Http2Connection(asyncio.Protocol):
         del self._exchanges[exchange.number]
         if not is_clean:
             self._wire.reset(exchange.number, ErrorCodes.CANCEL)
-            if self._asked is not None and self.loop.time() - self._asked >= SILENCE_S:
-                self._doubted()
+            if self._silence.is_long:
+                self._doubt()
         self._left()
 
     def _left(self) -> None:
@@ -212,17 +204,16 @@ class Http2Connection(asyncio.Protocol):
                 self.idle_since = self.loop.time()
                 self._owner.idle(self)
 
-    def _doubted(self) -> None:
+    def _doubt(self) -> None:
         assert self._wire is not None
-        if self._doubt is not None or self.is_retired:
+        if self._silence.is_doubted or self.is_retired:
             return
-        if self._pinged:
+        if not self._silence.may_ping:
             self.retire()
             return
-        self._pinged = True
         self._h2.ping(_PING)
         self._wire.flush_soon()
-        self._doubt = self.loop.call_later(self._patience_s, self._fail, "the connection says nothing any more")
+        self._silence.doubt(partial(self._fail, "the connection says nothing any more"))
 
     # -- asyncio calls these
 
@@ -253,10 +244,7 @@ class Http2Connection(asyncio.Protocol):
         if self._wire is None or self._wire.is_over:
             return
         self.heard += 1
-        self._asked = None
-        if self._doubt is not None:
-            self._doubt.cancel()
-            self._doubt = None
+        self._silence.heard()
         try:
             for part in self._frames.feed(data):
                 if isinstance(part, GoAway):
@@ -298,7 +286,7 @@ class Http2Connection(asyncio.Protocol):
         number, data, held = event.stream_id, event.data or b"", event.flow_controlled_length or 0
         assert self._wire is not None
         assert number is not None
-        self._pinged = False
+        self._silence.may_ping = True
         exchange = self._exchanges.get(number)
         if exchange is None:
             self._wire.give_back(number, held)
@@ -309,7 +297,7 @@ class Http2Connection(asyncio.Protocol):
     def _on_fields(self, event: ResponseReceived | InformationalResponseReceived | TrailersReceived) -> None:
         number = event.stream_id
         assert number is not None
-        self._pinged = False
+        self._silence.may_ping = True
         exchange = self._exchanges.get(number)
         if isinstance(event, InformationalResponseReceived):
             self._frames.cheap += 1
@@ -340,10 +328,8 @@ class Http2Connection(asyncio.Protocol):
     def _on_reset(self, event: StreamReset) -> None:
         code = event.error_code
         name = code.name if isinstance(code, ErrorCodes) else f"{code}"
-        if code == ErrorCodes.REFUSED_STREAM:
-            self._lose(event.stream_id, UnprocessedError("the stream was refused"))
-        else:
-            self._lose(event.stream_id, UpstreamError(f"the stream was reset: {name}"))
+        self._lose(event.stream_id, UnprocessedError("the stream was refused") if code == ErrorCodes.REFUSED_STREAM
+                   else UpstreamError(f"the stream was reset: {name}"))
 
     def _on_goaway(self, said: GoAway) -> None:
         self.retire()
@@ -367,7 +353,7 @@ class Http2Connection(asyncio.Protocol):
 
     def _spend(self) -> None:
         """Count what came that was cheap to send."""
-        count, self._counted = self._frames.cheap - self._counted, self._frames.cheap
+        count, self._frames.cheap = self._frames.cheap, 0
         now = self.loop.time()
         for _ in range(count):
             if not self._cheap.spend(now):
@@ -407,9 +393,7 @@ class Http2Connection(asyncio.Protocol):
             self.loop.call_later(LINGER_S, self._wire.transport.abort)
 
     def _end(self) -> None:
-        if self._doubt is not None:
-            self._doubt.cancel()
-            self._doubt = None
+        self._silence.heard()
         if self._wire is not None:
             self._wire.is_over = True
         if not self.is_retired:

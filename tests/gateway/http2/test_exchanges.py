@@ -15,7 +15,7 @@ from h2.settings import SettingCodes
 from hyperframe.frame import GoAwayFrame, SettingsFrame
 
 from resilience.gateway.http2 import client as client_module
-from resilience.gateway.http2 import connection as connection_module
+from resilience.gateway.http2 import silence
 from resilience.gateway.http2.connection import STREAM_WINDOW
 from resilience.gateway.upstream import (
     Endpoint,
@@ -386,7 +386,7 @@ async def _answered(client: Any, there: Peer) -> tuple[int, bytes]:
 
 
 async def test_a_silent_connection_is_doubted_gets_no_more_exchanges_and_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection_module, "SILENCE_S", 0.0)
+    monkeypatch.setattr(silence, "SILENCE_S", 0.0)
     async with peer() as there, a_client() as client:
         hanging, given_up = [await begun(client, there, timeout=0.2) for _ in range(2)]
         first = await there.connection()
@@ -401,7 +401,7 @@ async def test_a_silent_connection_is_doubted_gets_no_more_exchanges_and_is_cut(
 
 async def test_a_connection_that_answers_a_ping_goes_on_and_gets_no_other_before_it_has_answered_a_request(
         monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection_module, "SILENCE_S", 0.0)
+    monkeypatch.setattr(silence, "SILENCE_S", 0.0)
     async with peer() as there, a_client() as client:
         old, given_up = await begun(client, there), await begun(client, there)
         given_up.release()
