@@ -15,6 +15,7 @@ from ..registry import Registry
 from ..shared.connection import Connection
 from .change import Act, Change
 from .circuit_hints import GatewayHints, hints_of
+from .client_addresses import ClientAddresses
 from .composition.composer import endpoints
 from .config import GatewayConfig, RouteConfig
 from .filters.chain import NO_FILTERS, Chain, FilterRunner, chain_of
@@ -24,13 +25,12 @@ from .forwarding import Forwarder
 from .grpc_status import answer_of
 from .headers import folded
 from .inbound import ClientGoneError, Inbound, RefusedRequest
-from .limits.client_address import ClientAddresses
 from .limits.door import Door, door_of
 from .logs.observer import Observer, observer_of
 from .logs.passage import Passage
 from .logs.request_statistics import statistics_of
 from .problem import Problem, reason_of
-from .request_mapping import Admission, Clients
+from .request_mapping import Admission
 from .service import Service
 from .services import NextServices
 from .shared_state import connection_of
@@ -69,7 +69,7 @@ class Parts:
                 says otherwise.
         """
         services = {name: made.make(name, each) for name, each in config.services.items()}
-        is_trusted = Clients(config.gateway.trusted_proxies).is_trusted
+        addresses = ClientAddresses.behind(config.gateway.trusted_proxies)
         before, known = dict[str, Step](), dict[str, Service]()
         if old is not None and old.config.gateway.trusted_proxies == config.gateway.trusted_proxies:
             before, known = dict(old.parts.steps), dict(old.parts.services)
@@ -79,11 +79,11 @@ class Parts:
             before = {name: step for name, step in before.items() if not getattr(step.config.target, "shared", False)}
         hints = hints_of(config.shared, shared, services, registry, change, None if old is None else old.parts.hints)
         changed = {name for name, service in services.items() if known.get(name) is not service}
-        steps = steps_of(config, services, registry, client, is_trusted, made, change, before, changed, shared)
+        steps = steps_of(config, services, registry, client, addresses, made, change, before, changed, shared)
         composed = endpoints(config, services, registry, change.once_in_force)
         if old is not None and _observed(old.config) == _observed(config):
             return cls(services, steps, composed, old.parts.observer, shared, hints)
-        observer = observer_of(config.observed_log, config.tracing, ClientAddresses(is_trusted),
+        observer = observer_of(config.observed_log, config.tracing, addresses,
                                statistics_of(registry, None, change.once_in_force)
                                if config.gateway.statistics else None, is_needed=_needs_observer(config))
         if observer is not None:
@@ -157,7 +157,7 @@ class Side:
             upload_rate=config.gateway.upload_rate,
             reserved=frozenset(folded(name.encode()) for name in config.stated_headers))
         steps = {**parts.steps, **{step.name: step for step in parts.composed.values()}}
-        addresses = ClientAddresses(Clients(config.gateway.trusted_proxies).is_trusted)
+        addresses = ClientAddresses.behind(config.gateway.trusted_proxies)
         observer = parts.observer
         if observer is not None and name is not None:
             observer = observer.of_side(

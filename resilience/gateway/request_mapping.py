@@ -6,21 +6,20 @@ on a request that two parties could read differently.
 
 from __future__ import annotations
 
-import ipaddress
 import random as random_numbers
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from .authority import NOBODY, Authority, AuthorityError, absolute, authority
+from .client_addresses import ClientAddresses
 from .config import GatewayConfig, RouteConfig
 from .config.routes import names_of
 from .framing import VERSIONS, framing_of
 from .headers import Origin, folded, set_apart, to_upstream, without
 from .inbound import RequestHead
-from .limits.client_address import FORWARDED_FOR, beyond
 from .max_forwards import BOUNDED, counted_down
 from .paths import Path, PathError, canonical, query_is_legal
-from .predicates import STANDARD_METHODS, Address, Network, address_of, header_values, is_token, within
+from .predicates import STANDARD_METHODS, is_token
 from .problem import Problem, ServerOptions, too_large
 from .routes import Route, Split
 from .routing import Entry, MethodNotAllowedError, NoRouteError, Router
@@ -50,23 +49,6 @@ class Admitted:
         self.route, self.request, self.path, self.host, self.parameters = route, request, path, host, parameters
 
 
-class Clients:
-    """Who a request comes from, as far as trusted proxies tell. Filled once, then only read."""
-
-    def __init__(self, trusted: tuple[str, ...]) -> None:
-        self._trusted: tuple[Network, ...] = tuple(ipaddress.ip_network(each) for each in trusted)
-
-    def is_trusted(self, peer: str) -> bool:
-        """Whether a peer is a trusted proxy."""
-        return within(address_of(peer), self._trusted)
-
-    def address(self, head: RequestHead) -> Address | None:
-        """The client's address: the peer's, or the last in X-Forwarded-For that is no trusted proxy's."""
-        if head.client is None:
-            return None
-        return beyond(head.client[0], b",".join(header_values(head, FORWARDED_FOR)), self.is_trusted)[0]
-
-
 class Admission:
     """Admits requests as one configuration says. Filled once, then only read."""
 
@@ -81,16 +63,16 @@ class Admission:
             chain_of: Makes the filters of a route; None: it has none.
             random: Draws for weights and mirrors: a number from 0 to 1, 1 excluded.
         """
-        self._clients = Clients(config.gateway.trusted_proxies)
+        self._clients = ClientAddresses.behind(config.gateway.trusted_proxies)
         self._router: Router[Route | Split] = Router()
         for settings, name in zip(config.routes, names_of(config.routes), strict=True):
             weighted = Route.each_of(settings, name, services, random,
                                      weights=config.weights_of(settings), filters=chain_of(settings))
             target = next(iter(weighted)) if len(weighted) == 1 else \
-                Split(weighted, name, settings.sticky, self._clients.address, random)
+                Split(weighted, name, settings.sticky, self._clients.address_of, random)
             predicates = settings.predicates
             self._router.add(next(iter(weighted)).pattern, Entry(
-                target, predicates.methods, predicates.checks(self._clients.address), settings.priority,
+                target, predicates.methods, predicates.checks(self._clients.address_of), settings.priority,
                 predicates.count), settings.host)
         self._allowed = frozenset(each.encode() for each in config.gateway.allow_encoded)
         self._authorities: dict[bytes, Authority] = {b"": NOBODY}
@@ -141,7 +123,7 @@ class Admission:
         return Admitted(route, request, path.raw, host.text or b"", parameters)
 
     def _client(self, head: RequestHead) -> bytes | None:
-        address = self._clients.address(head)
+        address = self._clients.address_of(head)
         return None if address is None else f"{address}".encode()
 
     def _route(self, head: RequestHead, path: Path, host: Authority) -> Route:

@@ -60,6 +60,7 @@ from resilience.gateway.balancing.course import Repetition
 from resilience.gateway.balancing.health import HealthChecks
 from resilience.gateway.change import Change
 from resilience.gateway.circuit_hints import hints_of
+from resilience.gateway.client_addresses import ClientAddresses
 from resilience.gateway.composition.plan import STATES
 from resilience.gateway.config.registry import LISTENER_KEYS, PeerSettings, TokenSettings
 from resilience.gateway.config.shared import RegistryStoreSettings, SharedCircuits, SharedSettings
@@ -84,7 +85,6 @@ from resilience.gateway.format.error_filter import ErrorFilter
 from resilience.gateway.format.header_filter import HeaderChanges
 from resilience.gateway.format.openapi_filter import OpenApiFilter
 from resilience.gateway.format.schema_filter import JsonSchemaFilter
-from resilience.gateway.limits.client_address import ClientAddresses
 from resilience.gateway.limits.door import door_of
 from resilience.gateway.limits.request_limit import policy_of
 from resilience.gateway.limits.shared_limit import shared_limit_named

@@ -5,10 +5,9 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
-from .. import predicates
 from .checks import in_schema
 
 _HOST: Final = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
@@ -71,11 +70,6 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 def networks(texts: Iterable[str]) -> list[Network]:
     """What addresses and networks of peers stand for."""
     return [ipaddress.ip_network(each) for each in texts]
-
-
-def within(peer: str, of: Sequence[Network]) -> bool:
-    """Whether the address of a *peer* is in one of these networks; one that is no address is in none."""
-    return bool(of) and predicates.within(predicates.address_of(peer), of)
 
 
 @in_schema(pattern=r"^(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}$")

@@ -15,9 +15,9 @@ from typing import Final
 
 import attrs
 
-from ..config.addresses import network_mistake, within
+from ..config.addresses import network_mistake
 from ..config.checks import checked, meaningless
-from ..limits.client_address import beyond
+from ..predicates import Address, within
 from .context import FilterContext, Identity
 from .declare import FilterHost, inbound_filter
 from .identity import quoted, unauthenticated
@@ -59,12 +59,13 @@ class Access:
         denied = [ipaddress.ip_network(each) for each in self.denied_addresses]
 
         @functools.lru_cache(maxsize=_ADDRESSES_KEPT)
-        def is_permitted(address: str) -> bool:
-            return bool(address) and not within(address, denied) \
-                and (not allowed or within(address, allowed))
+        def is_permitted(address: Address | None) -> bool:
+            return address is not None and not within(address, denied) and (not allowed or within(address, allowed))
 
         def access(context: FilterContext) -> None:
-            if (allowed or denied) and not is_permitted(client_address(context, host.is_trusted)):
+            request = context.request
+            if (allowed or denied) and not is_permitted(host.addresses.address_stated(
+                    request.peer, request.headers.get("x-forwarded-for") or "")):
                 context.refuse(403, "this cannot be reached from your address")
                 return
             if self.anonymous:
@@ -88,16 +89,3 @@ class Access:
         elif self.tenants and identity.tenant not in self.tenants:
             context.refuse(403, "this is not for your tenant")
 
-
-def client_address(context: FilterContext, is_trusted: Callable[[str], bool]) -> str:
-    """Where the request of a *context* comes from; empty if nobody knows.
-
-    Args:
-        context: Of the request, whose X-Forwarded-For the gateway has completed.
-        is_trusted: Whether a peer is a trusted proxy, who says truly who its own peer was.
-    """
-    if context.request.peer is None:
-        return ""
-    stated, _, _ = (context.request.headers.get("x-forwarded-for") or "").rpartition(",")  # the last one is the peer
-    client, _ = beyond(context.request.peer, stated.encode("latin-1"), is_trusted)
-    return "" if client is None else str(client)

@@ -108,7 +108,7 @@ class ClientCertificates:
 
     def _certificate(self, context: FilterContext, host: FilterHost) -> ClientCertificate | None:
         request = context.request
-        if self.header is None or not host.is_trusted(request.peer or ""):
+        if self.header is None or not host.addresses.is_trusted(request.peer or ""):
             return request.certificate
         value = single(context, self.header)
         del request.headers[self.header]

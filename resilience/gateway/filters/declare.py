@@ -19,6 +19,7 @@ from ...errors import ConfigError
 from ...registry import Registry
 from ...shared.store import Store
 from ..change import Act, at_once
+from ..client_addresses import ClientAddresses
 from ..upstream import UpstreamClient
 from .context import FilterContext
 
@@ -54,7 +55,7 @@ class FilterHost:
         services: The gateway's, by name.
         registry: Where the gateway's commands are.
         client: Its HTTP client.
-        is_trusted: Whether a peer's address is that of a trusted proxy.
+        addresses: Finds the clients of requests, beyond trusted proxies.
         service: Makes a service that the filter alone asks, under a name of its own, which goes on when its settings
             change.
         once_in_force: Does something when the configuration comes into force, and not if it never does: what goes on
@@ -66,7 +67,7 @@ class FilterHost:
     services: Mapping[str, Service]
     registry: Registry
     client: UpstreamClient
-    is_trusted: Callable[[str], bool]
+    addresses: ClientAddresses
     service: Callable[[str, ServiceConfig], Service]
     once_in_force: Callable[[Act], object] = at_once
     shared: Store | None = None

@@ -11,6 +11,7 @@ import attrs
 
 from ...core.checks import flag, number, one_of, text
 from ...errors import ConfigError, RateLimitedError
+from ..client_addresses import ClientAddresses
 from ..config.checks import checked, filled, meaningless
 from ..config.observing import header_mistake
 from ..format.content import decoded, may_be_json
@@ -19,7 +20,6 @@ from ..format.unreadable_body import UnreadableBodyError
 from ..json_pointer import member_mistake
 from ..limits.answer_cost import AnswerCost, units_at, units_in
 from ..limits.caller_keys import CallerKeys, word_mistake
-from ..limits.client_address import ClientAddresses
 from ..limits.rate_fields import limit_field, policy_field
 from ..limits.request_limit import MAX_KEYS, limit_named, policy_of
 from ..limits.shared_limit import WHEN_UNAVAILABLE, LimitUnavailableError, shared_limit_named
@@ -106,7 +106,7 @@ class RateLimitFilter:
         """Make the function that is called for each exchange."""
         policy = policy_of(self.rate, self.per, burst=self.burst, max_wait=self.wait, max_keys=self.max_keys,
                            settles=self.settles)
-        addresses, name = ClientAddresses(host.is_trusted), _as_name(host.name)
+        addresses, name = host.addresses, _as_name(host.name)
         if self.shared:
             if host.shared is None:
                 raise ConfigError("a shared limit needs a [shared] table that says where the store is", "shared")

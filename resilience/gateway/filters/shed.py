@@ -9,7 +9,6 @@ import attrs
 
 from ...errors import ConfigError
 from ..config.shedding import SheddingSettings
-from ..limits.client_address import ClientAddresses
 from ..limits.door import SHED, door_of
 from .context import FilterContext
 from .declare import FilterHost, inbound_filter
@@ -27,7 +26,7 @@ class ShedFilter(SheddingSettings):
 
     def bind(self, host: FilterHost) -> Callable[[FilterContext], Awaitable[None]]:
         """Make the function that is called for each exchange."""
-        door = door_of(host.registry, f"filters.{host.name}", self, ClientAddresses(host.is_trusted),
+        door = door_of(host.registry, f"filters.{host.name}", self, host.addresses,
                        host.once_in_force)
 
         async def shed(context: FilterContext) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 
 from ...registry import Registry
 from ...shared.connection import Connection
 from ..change import Change
+from ..client_addresses import ClientAddresses
 from ..config import FilterConfig, GatewayConfig, ServiceConfig
 from ..service import Service
 from ..services import NextServices
@@ -18,7 +19,7 @@ from .step import Step, step_of
 
 
 def steps_of(config: GatewayConfig, services: Mapping[str, Service], registry: Registry, client: UpstreamClient,
-             is_trusted: Callable[[str], bool], own: NextServices, change: Change,
+             addresses: ClientAddresses, own: NextServices, change: Change,
              before: Mapping[str, Step] = MappingProxyType({}), changed: Collection[str] = (),
              shared: Connection | None = None) -> dict[str, Step]:
     """The steps of a gateway's filters, by name.
@@ -28,7 +29,7 @@ def steps_of(config: GatewayConfig, services: Mapping[str, Service], registry: R
         services: By name.
         registry: Where the gateway's commands are.
         client: The gateway's.
-        is_trusted: Whether a peer's address is that of a trusted proxy.
+        addresses: Finds the clients of requests.
         own: Makes the services that filters alone ask.
         change: With which they come into force.
         before: Steps of the configuration before: those with the same settings go on, with what they know.
@@ -54,7 +55,7 @@ def steps_of(config: GatewayConfig, services: Mapping[str, Service], registry: R
 
         steps = _steps(each, registry, change, FilterHost(
             name=each.name, services=weakref.WeakValueDictionary(services),  # a filter that keeps it keeps none alive
-            registry=registry, client=client, is_trusted=is_trusted, service=service,
+            registry=registry, client=client, addresses=addresses, service=service,
             once_in_force=change.once_in_force, shared=shared))
         if steps:
             steps[0].others, steps[0].services = tuple(steps[1:]), asked

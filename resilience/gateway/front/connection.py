@@ -156,7 +156,7 @@ class Connection(asyncio.Protocol):
         self.deadline = front.loop.time() + front.settings.head_timeout
         if not front.enter(self):
             self._abort()
-        elif not self.peer.enter(accepted.client[0] if accepted.client else "", front.trusted):
+        elif not self.peer.enter(accepted.client[0] if accepted.client else "", front.clients):
             parser.refusal = Refusal(429, "this address has too many connections", 1, reason="too_many_connections")
             self._refuse()
         elif accepted.protocol == "h2":

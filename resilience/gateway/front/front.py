@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from typing import Final
 
-from ..config.addresses import networks
+from ..client_addresses import ClientAddresses
 from ..config.listeners import GatewaySettings
 from ..inbound import Inbound, RefusedRequest, RequestHead
 from ..upstream import Header
@@ -31,8 +31,8 @@ class Front:
     Attributes:
         serve: Answers one request; see Inbound.
         settings: Of the listener.
-        peers: Its clients.
-        trusted: Networks of proxies, whose connections and requests are not counted as those of one client.
+        peers: Its clients, and what they are allowed.
+        clients: Know the trusted proxies, whose connections and requests are not counted as those of one client.
         is_leaving: Whether clients are asked to send their next requests elsewhere; requests are served as ever.
         draining: Whether no more requests are wanted.
     """
@@ -53,7 +53,7 @@ class Front:
         self._current: Callable[[], GatewaySettings] = (lambda: settings) if current is None else current
         self.peers = Peers(
             max_connections=settings.client_connections, rate=settings.client_rate, burst=settings.client_burst)
-        self.trusted = networks(settings.trusted_proxies)
+        self.clients = ClientAddresses.behind(settings.trusted_proxies)
         self.is_leaving = self.draining = False
         self._connections: set[Connection | Http2Connection] = set()
         self._sweeping = False
@@ -74,7 +74,7 @@ class Front:
         """Take over the settings that are in force; each new connection asks for this."""
         settings = self._current()
         if settings is not self.settings:
-            self.settings, self.trusted = settings, networks(settings.trusted_proxies)
+            self.settings, self.clients = settings, ClientAddresses.behind(settings.trusted_proxies)
             self._configure_peers()
 
     def _configure_peers(self) -> None:

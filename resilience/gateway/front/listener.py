@@ -18,7 +18,7 @@ import socket
 from math import inf
 from typing import Final
 
-from ..config.addresses import address, within
+from ..config.addresses import address
 from .connection import Connection
 from .front import Front
 from .proxy_protocol import MAX_BYTES, Proxied, ProxyProtocolError, header_length, proxied
@@ -191,9 +191,9 @@ class Listener:
         connection = None
         try:
             async with asyncio.timeout(front.settings.head_timeout):
-                told = await _told(loop, accepted) if self._has_proxies and within(peer[0], front.trusted) else None
+                told = await _told(loop, accepted) if self._has_proxies and front.clients.is_trusted(peer[0]) else None
                 connection = Connection(front, told)
-                if not connection.peer.enter(told.client[0] if told else peer[0], front.trusted):
+                if not connection.peer.enter(told.client[0] if told else peer[0], front.clients):
                     accepted.close()
                     return
                 context = None if self.tls is None else self.tls.current(loop.time())

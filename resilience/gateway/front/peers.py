@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Final
 
-from ..config.addresses import Network, within
+from ..client_addresses import ClientAddresses
 from .refusal import Refusal
 
 #: Addresses remembered for their rate; the oldest are forgotten, who then begin anew.
@@ -91,17 +90,17 @@ class Peer:
         self._address = ""
         self._counted = False
 
-    def enter(self, address: str, trusted: Sequence[Network]) -> bool:
+    def enter(self, address: str, clients: ClientAddresses) -> bool:
         """Count the connection for this *address*, once.
 
         Args:
             address: The client's.
-            trusted: Networks of proxies, which are counted neither by their connections nor by their requests.
+            clients: Know the trusted proxies, which are counted neither by their connections nor by their requests.
 
         Returns:
             Whether it may stay; else the address has too many connections.
         """
-        if self._counted or within(address, trusted):
+        if self._counted or clients.is_trusted(address):
             return True
         self._address = address
         self._counted = self._peers.enter(address)

@@ -19,8 +19,8 @@ import re
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final, Protocol
 
+from ..client_addresses import UNKNOWN, ClientAddresses, network_of
 from ..inbound import RequestHead
-from .client_address import UNKNOWN, ClientAddresses, network_of
 
 IDENTITY_WORDS: Final = ("identity", "tenant", "api_key")
 WORDS: Final = (*IDENTITY_WORDS, "address", "route", "service")

@@ -39,11 +39,11 @@ from ...metrics.exports import as_utf8
 from ...metrics.prometheus import export_further
 from ...registry import Registry
 from ..change import Act, at_once
+from ..client_addresses import ClientAddresses
 from ..config.shedding import SheddingSettings
 from ..logs.passage import Passage
 from ..upstream import Header
 from .caller_keys import CallerKeys
-from .client_address import ClientAddresses
 from .lag_shedder import LagShedder
 from .loop_lag import LoopLag
 from .priorities import Priorities

@@ -14,11 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from ...core.admission_queue import LEVELS
+from ..client_addresses import ClientAddresses
 from ..headers import folded, without
 from ..inbound import RequestHead
 from ..logs.passage import Passage
 from ..upstream import Header
-from .client_address import ClientAddresses
 
 _SOURCE: Final = re.compile(r"(header|claim):([A-Za-z0-9!#$%&'*+.^_`|~-]{1,64})").fullmatch
 _LEVEL: Final = re.compile(rb"[0-9]").fullmatch

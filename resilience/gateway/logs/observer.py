@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable
 from typing import Final, cast
 
+from ..client_addresses import ClientAddresses
 from ..config.observing import AccessLogSettings, TracingSettings
 from ..headers import folded, without
 from ..inbound import Inbound, RefusedRequest, RequestHead
-from ..limits.client_address import ClientAddresses
 from ..upstream import Header, Request
 from .access_log import AccessLog
 from .passage import Passage

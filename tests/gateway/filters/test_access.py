@@ -5,26 +5,16 @@ import random
 import pytest
 
 from resilience import Registry
+from resilience.gateway.client_addresses import ClientAddresses
 from resilience.gateway.config import FilterConfig
 from resilience.gateway.filters import FilterHost
-from resilience.gateway.filters.access import Access, client_address
+from resilience.gateway.filters.access import Access
 from resilience.gateway.filters.chain import chain_of
 from resilience.gateway.filters.step import step_of
 from tests.gateway.filters.chains import Bench
 from tests.seeds import over_seeds
 
 _ADDRESSES = [f"192.0.2.{number}" for number in range(7)]
-
-
-class Context:
-    """What client_address() looks at."""
-
-    def __init__(self, peer, hops):
-        from resilience.gateway.filters import Fields
-
-        self.request = self
-        self.peer = peer
-        self.headers = Fields([(b"x-forwarded-for", ", ".join([*hops, peer]).encode())])
 
 
 @over_seeds(300)
@@ -38,7 +28,8 @@ def test_a_client_is_where_the_last_trusted_proxy_says_it_is(seed):
     while len(line) > 1 and line[-1] in trusted:
         line.pop()
 
-    assert client_address(Context(peer, hops), trusted.__contains__) == line[-1]
+    found = ClientAddresses(trusted.__contains__).address_stated(peer, ", ".join([*hops, peer]))
+    assert str(found) == line[-1]
 
 
 @pytest.mark.parametrize(("forwarded", "peer", "status"), [
@@ -48,7 +39,7 @@ def test_a_client_is_where_the_last_trusted_proxy_says_it_is(seed):
     ("unknown", "192.0.2.1", 403)])
 async def test_an_acl_believes_trusted_proxies_and_fails_closed_for_what_is_no_address(forwarded, peer, status):
     settings = Access(addresses=("10.0.0.0/8",), denied_addresses=("10.0.0.66",), anonymous=True)
-    host = FilterHost(name="acl", services={}, registry=Registry(), client=None, service=None, is_trusted=lambda each: each == "192.0.2.1")
+    host = FilterHost(name="acl", services={}, registry=Registry(), client=None, service=None, addresses=ClientAddresses(lambda each: each == "192.0.2.1"))
     bench = Bench()
     bench.chain = chain_of([step_of(FilterConfig.of(settings), settings.bind(host), bench.registry)])
     believed = f"{forwarded}, {peer}" if forwarded and peer == "192.0.2.1" else peer

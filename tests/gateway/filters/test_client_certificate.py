@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 
 from resilience import Registry
+from resilience.gateway.client_addresses import ClientAddresses
 from resilience.gateway.config import FilterConfig
 from resilience.gateway.filters import FilterHost
 from resilience.gateway.filters.chain import chain_of
@@ -52,7 +53,7 @@ def pem(each):
 
 async def outcome(settings, certificate=None, *, trusted=False, headers=()):
     bench = Bench()
-    host = FilterHost(name="mtls", services={}, registry=Registry(), client=None, service=None, is_trusted=lambda peer: trusted)
+    host = FilterHost(name="mtls", services={}, registry=Registry(), client=None, service=None, addresses=ClientAddresses(lambda peer: trusted))
     found = []
     call = settings.bind(host)
 

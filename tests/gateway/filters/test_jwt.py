@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from resilience.config import ConfigFileError
 from resilience.errors import ConfigError
 from resilience.gateway import Identity
+from resilience.gateway.client_addresses import ClientAddresses
 from resilience.gateway.config import FilterConfig
 from resilience.gateway.filters.chain import chain_of
 from resilience.gateway.filters.jwt import Jwt, VerifiedTokens, Verifying, claim_of
@@ -264,7 +265,7 @@ async def test_a_shared_secret_verifies_hmac_and_nothing_else(tmp_path, monkeypa
     from resilience import Registry
     from resilience.gateway.filters import FilterHost
 
-    host = FilterHost(name="x", services={}, registry=Registry(), client=None, service=None, is_trusted=lambda _: False)
+    host = FilterHost(name="x", services={}, registry=Registry(), client=None, service=None, addresses=ClientAddresses(lambda _: False))
     verifying = settings.bind(host)
     good = library.encode(tokens.claims(), "s" * 32, "HS256", headers={"kid": "whatever"})
 

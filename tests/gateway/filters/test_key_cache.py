@@ -6,6 +6,7 @@ import random
 import pytest
 
 from resilience import Registry
+from resilience.gateway.client_addresses import ClientAddresses
 from resilience.gateway.filters import FilterHost
 from resilience.gateway.filters.asked_url import service_of
 from resilience.gateway.filters.key_cache import RETRY_S, Ask, KeyCache
@@ -79,7 +80,7 @@ class Remote:
     def __init__(self, url, **said):
         self.cache = KeyCache(**{"refresh": REFRESH, "min_interval": MIN_INTERVAL, "keep_for": None, **said})
         self.client, self.registry = Http1Client(), Registry()
-        host = FilterHost(name="login", services={}, registry=self.registry, client=self.client, is_trusted=lambda _: False,
+        host = FilterHost(name="login", services={}, registry=self.registry, client=self.client, addresses=ClientAddresses(lambda _: False),
                           service=lambda name, config: Service(f"filter.login.{name}", config, self.client, self.registry))
         self.keys = RemoteKeys(url, ("RS256",), self.cache, host, service_of(url, 2.0, None))
 

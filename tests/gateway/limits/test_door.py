@@ -8,10 +8,10 @@ import pytest
 from resilience import Registry
 from resilience.core.outcome import BUSY, CANCELLED, FAILURE, REJECTED, SUCCESS, TIMEOUT
 from resilience.gateway import Gateway
+from resilience.gateway.client_addresses import ClientAddresses
 from resilience.gateway.config import GatewayConfig, GatewaySettings, RouteConfig, ServiceConfig, SheddingSettings
 from resilience.gateway.filters.shed import ShedFilter
 from resilience.gateway.inbound import RequestHead
-from resilience.gateway.limits.client_address import ClientAddresses
 from resilience.gateway.limits.door import Door, door_of, outcome_of
 from resilience.gateway.logs.observer import Observer
 from resilience.gateway.logs.passage import Passage

@@ -4,9 +4,9 @@ import random
 
 import pytest
 
+from resilience.gateway.client_addresses import ClientAddresses
 from resilience.gateway.config import TracingSettings
 from resilience.gateway.inbound import RequestHead
-from resilience.gateway.limits.client_address import ClientAddresses
 from resilience.gateway.logs.observer import Tracer, id_is_fit
 from resilience.gateway.logs.passage import Passage
 from resilience.gateway.logs.trace_context import parent_of, state_of

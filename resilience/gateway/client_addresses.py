@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, Self
 
-from ..inbound import RequestHead
-from ..predicates import Address, address_of, header_values
+from .config.addresses import networks
+from .inbound import RequestHead
+from .predicates import Address, address_of, header_values, within
 
 #: Of a client without an address, such as one behind a Unix socket.
 UNKNOWN: Final = "unknown"
-FORWARDED_FOR: Final = b"x-forwarded-for"
+_FORWARDED_FOR: Final = b"x-forwarded-for"
 #: Proxies in a row that are believed; a list that is longer is not read further.
 _MOST_HOPS: Final = 32
 
@@ -33,21 +34,48 @@ class ClientAddresses:
         """Ask *is_trusted* whether an address is that of a trusted proxy; what it says is remembered."""
         self.is_trusted = functools.lru_cache(maxsize=4096)(is_trusted)
 
+    @classmethod
+    def behind(cls, proxies: Iterable[str]) -> Self:
+        """Trust the *proxies*: addresses, or networks of them."""
+        trusted = networks(proxies)
+        return cls(lambda peer: within(address_of(peer), trusted))
+
+    def address_of(self, head: RequestHead) -> Address | None:
+        """The address of the client that sent a request with this *head*; None: nobody knows it."""
+        if head.client is None:
+            return None
+        return _beyond(head.client[0], _stated(head), self.is_trusted)[0]
+
+    def address_stated(self, peer: str | None, completed: str) -> Address | None:
+        """The address of a client; None: nobody knows it.
+
+        Args:
+            peer: Address of the other end of its connection; None: it has none.
+            completed: X-Forwarded-For as the gateway sends it on: the last element is the peer.
+        """
+        if peer is None:
+            return None
+        return _beyond(peer, completed.rpartition(",")[0].encode("latin-1"), self.is_trusted)[0]
+
     def client_of(self, head: RequestHead) -> str:
-        """The address of the client that sent a request with this *head*."""
+        """The address of the client that sent a request with this *head*, or else the nearest to it that is known."""
         peer = head.client
         if peer is None:
             return UNKNOWN
         if not self.is_trusted(peer[0]):
             return _shown(peer[0])
-        return beyond(peer[0], b",".join(header_values(head, FORWARDED_FOR)), self.is_trusted)[1]
+        return _beyond(peer[0], _stated(head), self.is_trusted)[1]
 
     def peer_is_trusted(self, head: RequestHead) -> bool:
         """Whether a request with this *head* comes from a trusted proxy."""
         return head.client is not None and self.is_trusted(head.client[0])
 
 
-def beyond(peer: str, stated: bytes, is_trusted: Callable[[str], bool]) -> tuple[Address | None, str]:
+def _stated(head: RequestHead) -> bytes:
+    return b",".join(header_values(head, _FORWARDED_FOR))
+
+
+def _beyond(peer: str, stated: bytes, is_trusted: Callable[[str], bool]) -> tuple[Address | None, str]:
     """The client of a request, None if nobody knows; and the nearest address to it that is known.
 
     Args:
