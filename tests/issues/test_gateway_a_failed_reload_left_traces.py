@@ -23,6 +23,7 @@ from resilience.errors import ConfigError
 from resilience.gateway import Gateway, inbound_filter, services
 from resilience.gateway import generation as generations
 from resilience.gateway import service as one_service
+from resilience.gateway.client_addresses import ClientAddresses
 from resilience.gateway.composition import composer
 from resilience.gateway.config import GatewayConfig, read
 from resilience.gateway.filters import steps
@@ -117,8 +118,9 @@ def state(gateway: Gateway) -> dict[str, Any]:
 
 
 POINTS: tuple[tuple[Any, str], ...] = (
-    *((generations, name) for name in ("steps_of", "endpoints", "observer_of", "statistics_of", "ClientAddresses", "Admission",
-                                       "Forwarder", "FilterRunner", "door_of", "chain_of")),
+    *((generations, name) for name in ("steps_of", "endpoints", "observer_of", "statistics_of", "Admission", "Forwarder",
+                                       "FilterRunner", "door_of", "chain_of")),
+    (ClientAddresses, "behind"),
     (steps, "step_of"), (composer, "step_of"), (steps, "FilterHost"), (services, "Service"), (Service, "successor"),
     (one_service, "watch_of"))
 _successor = Service.successor
