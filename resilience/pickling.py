@@ -329,12 +329,12 @@ _ENGINE: Final = tuple(f"{__package__}.{name}" for name in (
 
 
 def _engine_classes() -> Iterator[type[Any]]:
-    """The engine's classes, but for values, which are attrs classes and tuples, enumerations and errors."""
+    """The engine's classes, but for values, which are attrs classes, tuples, texts, enumerations and errors."""
     for name, module in tuple(sys.modules.items()):
         if name.startswith(_ENGINE):
             for each in tuple(vars(module).values()):
                 if isinstance(each, type) and each.__module__ == name and not attrs.has(each) \
-                        and not issubclass(each, (BaseException, Enum, tuple)):
+                        and not issubclass(each, (BaseException, Enum, str, tuple)):
                     yield each
 
 

@@ -8,17 +8,25 @@ other commands' retries wrote a few are kept: those of retries around each other
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Self
 
-_OURS: Final = re.compile(
-    r": (attempt \d+ of at most \d+, |the caller's deadline leaves no time |the target asks for a wait of "
-    r"|time_limit \(.*\) leaves no time for |the time_limit that the other settings give "
-    r"|the retry budget of the group |left to the retry of "
-    r"|targets tried: |its budget allows no other target"
-    r"|max_wait \(.*\) is too short to wait for )")
 _MOST: Final = 8  # of ours on one exception, before those of the retry that gives up now
+
+
+class Note(str):
+    """A note of the retry of the command *key*. Copied, or sent to another process, it is mere text."""
+
+    __slots__ = ("key",)
+    key: str
+
+    def __new__(cls, key: str, said: str) -> Self:
+        note = super().__new__(cls, f"{key}: {said}")
+        note.key = key
+        return note
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (str(self),)
 
 
 def add_notes(error: BaseException, key: str, bounds: Sequence[str], attempts: str) -> None:
@@ -27,18 +35,9 @@ def add_notes(error: BaseException, key: str, bounds: Sequence[str], attempts: s
         former: object = getattr(error, "__notes__", [])
         if not isinstance(former, list):
             return
-        others = [note for note in former if not _is_ours(note, key)]
-        stale = [note for note in others if _is_ours(note)][:-_MOST]
+        others = [note for note in former if not (isinstance(note, Note) and note.key == key)]
+        stale = [note for note in others if isinstance(note, Note)][:-_MOST]
         kept = [note for note in others if not any(note is each for each in stale)]
-        error.__notes__ = [*kept, *(f"{key}: {each}" for each in (*bounds, attempts))]
+        error.__notes__ = [*kept, *(Note(key, each) for each in (*bounds, attempts))]
     except Exception:  # noqa: BLE001, S110 - of its class, which allows no notes
         pass
-
-
-def _is_ours(note: object, key: str | None = None) -> bool:
-    """Whether a retry wrote *note*: of the command *key*; None: of any."""
-    if type(note) is not str:
-        return False
-    if key is None:
-        return _OURS.search(note) is not None
-    return note.startswith(key) and _OURS.match(note, len(key)) is not None
