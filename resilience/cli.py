@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 
 from ._version import __version__
 from .config.mistakes import shown
-from .core.checks import nearest
+from .core.setting_names import nearest
 from .errors import ConfigError
 
 #: What tells a gateway's file from others. Also in gateway.config, which cannot be imported without the gateway extra.

@@ -18,11 +18,11 @@ from math import inf
 from typing import Any, Final
 
 from ..core.callable_identity import same_word
-from ..core.checks import nearest
 from ..core.events import CommandConfigured, State, StateChanged, Trigger
 from ..core.failover import RestState
 from ..core.outcome import Event
 from ..core.reasons import FAILED
+from ..core.setting_names import nearest
 from ..core.sharing import shared
 from ..drivers.workers import WorkerPool
 from ..engine.call_accounting import CallAccounting

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Final
 
-from ..core.checks import nearest
+from ..core.setting_names import nearest
 from .secret_names import is_telling
 
 #: Durations by name, and from which whole number on they look like milliseconds: Hystrix, resilience4j and gRPC's

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
-from ..core.checks import Check, NumberCheck, nearest
+from ..core.checks import Check, NumberCheck
+from ..core.setting_names import nearest
 from ..errors import ConfigError
 from .constraints import constraints
 from .hints import unknown, value_hint

@@ -18,14 +18,11 @@ from typing import Any, Final, TypeVar
 import attrs
 
 from ..errors import ConfigError
-from . import setting_names
 from .callbacks import GIVE_PLAIN, is_plain
 from .plain_numbers import bare_number, bare_numbers, is_number, keep
+from .setting_names import nearest, unknown_option
 
 _Class = TypeVar("_Class", bound=type)
-
-nearest = setting_names.nearest
-unknown_option = setting_names.unknown_option
 
 
 @attrs.frozen(kw_only=True)

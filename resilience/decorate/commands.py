@@ -16,8 +16,7 @@ from typing import Any, Final, ParamSpec, TypeVar, Unpack, overload
 import attrs
 
 from ..core.callable_identity import by_identity
-from ..core.checks import unknown_option
-from ..core.setting_names import as_written, renamed
+from ..core.setting_names import as_written, renamed, unknown_option
 from ..core.sharing import shared
 from ..engine.kit import Kit
 from ..errors import ConfigError

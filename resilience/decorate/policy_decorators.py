@@ -12,7 +12,8 @@ from typing import Any, Final, Unpack, cast
 import attrs
 
 from ..commands.keyspace import DEFAULT_IDLE_S, DEFAULT_MAX_KEYS
-from ..core.checks import settings_for, unknown_option
+from ..core.checks import settings_for
+from ..core.setting_names import unknown_option
 from ..engine.callables import check_guardable
 from ..engine.kit import Kit
 from ..errors import ConfigError

@@ -20,9 +20,9 @@ from ..config.layers import LIBRARY
 from ..config.mistakes import shown
 from ..config.structure import mistakes_in
 from ..core.bulkhead import Bulkhead
-from ..core.checks import unknown_option
 from ..core.failure_rules import FailureRules
 from ..core.http_status import HttpStatus
+from ..core.setting_names import unknown_option
 from ..decorate.commands import command
 from ..errors import ConfigError
 from ..policies.failures import FAILURES

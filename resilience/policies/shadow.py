@@ -7,7 +7,8 @@ from typing import Any
 
 import attrs
 
-from ..core.checks import nearest, strict
+from ..core.checks import strict
+from ..core.setting_names import nearest
 from ..errors import ConfigError
 from .order import KITS, kits
 

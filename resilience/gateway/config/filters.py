@@ -16,7 +16,8 @@ import attrs
 from ...config import Document
 from ...config.hints import unknown
 from ...config.targets import TargetError, named
-from ...core.checks import flag, nearest, number, text
+from ...core.checks import flag, number, text
+from ...core.setting_names import nearest
 from ...errors import ConfigError
 from ..filters.declare import KEYS, FilterDeclaration, FilterKind, declaration_of
 from .listeners import GatewaySettings

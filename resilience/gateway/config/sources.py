@@ -17,7 +17,8 @@ import attrs
 from ...config import Document
 from ...config.hints import unknown
 from ...config.targets import TargetError, named
-from ...core.checks import flag, nearest, number, text
+from ...core.checks import flag, number, text
+from ...core.setting_names import nearest
 from ...discovery import DnsSource, EurekaSource, FileSource, KubernetesSource, RedisSource, Source
 from ...discovery.dns_source import nameserver_of
 from ...discovery.instance import server_name_mistake, url_mistake
