@@ -584,6 +584,23 @@ def test_there_may_be_a_hundred_targets():
     assert len(Failover(tuple(f"t{n}" for n in range(100))).targets) == 100
 
 
+def test_there_may_be_one_target_alone_and_none_is_no_failover():
+    assert Failover(("eu",)).targets == ("eu",)
+    with pytest.raises(ConfigError, match="targets must be 1 to 100 different names"):
+        Failover(())
+
+
+def test_weights_of_other_classes_of_numbers_are_kept_as_plain_ones():
+    class Share(float):
+        """As numpy's are."""
+
+    assert [float, int] == [type(each) for each in Failover(("eu", "us"), weights=(Share(0.5), 1)).weights]
+
+
+def test_the_schema_says_of_an_argument_that_it_is_not_empty():
+    assert attrs.fields(Failover).argument.validator.json_schema == {"minLength": 1}
+
+
 def test_the_schema_says_of_targets_and_weights_what_a_schema_can_say():
     fields = attrs.fields(Failover)
     assert fields.targets.validator.json_schema == {

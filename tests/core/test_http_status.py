@@ -7,7 +7,7 @@ import random
 import pytest
 
 from resilience import ConfigError, FailureRules, HttpStatus, Verdict, http_status
-from resilience.core.http_status import GRPC, codes_of, status_of
+from resilience.core.http_status import GRPC, codes_of, is_called_status, is_code, status_of
 from tests.seeds import over_seeds
 
 
@@ -93,3 +93,43 @@ def test_a_rule_is_a_value():
     assert http_status() == HttpStatus()
     assert hash(http_status(failed=500)) == hash(HttpStatus((500,)))
     assert "FailureRules" in repr(FailureRules(status=http_status()))
+
+
+@pytest.mark.parametrize("what", [Has(status_code=100), Has(status_code=599), Has(status=100), Has(status=599)])
+def test_the_first_and_the_last_code_are_codes(what):
+    assert (vars(what).get("status_code") or what.status) == status_of(what)
+
+
+@pytest.mark.parametrize("what", [Has(status_code=600), Has(status=600), Has(code=99)])
+def test_what_lies_beyond_them_is_none(what):
+    assert status_of(what) is None
+
+
+@pytest.mark.parametrize(("what", "is_called"), [
+    (Has(status=200), True), (Has(status_code=200), False), (Has(status=200, status_code=200), False),
+    (Has(status=200, status_code="200"), True), (Has(status="open", status_code=200), False), (Has(status="open"), False),
+    (Has(), False), (None, False)])
+def test_which_attribute_holds_the_status_of_an_answer(what, is_called):
+    assert is_called is is_called_status(what)
+
+
+@pytest.mark.parametrize(("status", "asked", "verdict"), [
+    (503, True, Verdict.BUSY), (503, False, Verdict.FAILED), (500, True, Verdict.FAILED), (429, True, Verdict.BUSY), (429, False, Verdict.BUSY),
+    (404, True, Verdict.CALLER_FAULT), (504, True, Verdict.CALLER_FAULT)])
+def test_a_code_that_is_busy_when_asked_is_so_if_the_answer_says_retry_after_and_it_would_count_as_failed(status, asked, verdict):
+    rule = http_status(caller_fault=(404, 504), busy_when_asked=(503, 504))
+    answer = Has(status=status, headers={"retry-after": "2"} if asked else {})
+    assert verdict is rule.judge()(answer, status, rule.verdicts())
+
+
+def test_codes_come_in_any_iterable_and_a_range_may_be_one_code_long():
+    rule = http_status(failed=(each for each in [500, "502-502"]), busy=[429])
+    assert ((500, "502-502"), (429,)) == (rule.failed, rule.busy)
+    assert {500, 502} == codes_of("failed", rule.failed)
+    with pytest.raises(ConfigError, match="failed must be status codes"):
+        http_status(failed=5.0)
+
+
+@pytest.mark.parametrize(("value", "is_meant"), [(503, True), ("503", True), ("5xx", True), ("5", True), ("KeyError", False), ("", False), ("K5", False), (None, False)])
+def test_what_is_meant_as_a_status_code(value, is_meant):
+    assert is_meant is is_code(value)

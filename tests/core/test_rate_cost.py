@@ -6,6 +6,7 @@ import sys
 import attrs
 import pytest
 
+from resilience.core.callbacks import GIVE_PLAIN
 from resilience.core.outcome import BUSY, CANCELLED, FAILURE, IGNORED, REJECTED, SUCCESS, TIMEOUT
 from resilience.core.rate_cost import units
 from resilience.core.rate_limit import RateLimit
@@ -341,3 +342,17 @@ def test_threads_that_book_and_settle_at_once_lose_no_unit():
     spent = costs.limiter.pace.tat / config.emission_interval
     assert spent == pytest.approx(round(spent), abs=1e-3)
     assert 0 < spent <= 1600 * 2
+
+
+def test_what_a_cost_may_be_is_kept_and_told_by_what_it_is():
+    class Units(float):
+        """As numpy's are."""
+
+    async def later(text):
+        return 1.0
+
+    check = attrs.fields(RateLimit).cost.validator
+    assert len is check.kept(len)
+    assert float is type(check.kept(Units(2.0)))
+    assert GIVE_PLAIN == check.hint(later)
+    assert "" == check.hint(-1)

@@ -8,7 +8,7 @@ import pytest
 from resilience.core.breaker import CircuitBreaker
 from resilience.core.events import Trigger
 from resilience.core.in_flight_cohorts import BALLAST
-from resilience.core.terms import BAD, GOOD, SLOW_BAD, SLOW_GOOD, Closed, Disabled, ForcedClosed, HalfOpen
+from resilience.core.terms import BAD, GOOD, SLOW_BAD, SLOW_GOOD, Closed, Disabled, ForcedClosed, HalfOpen, Open
 
 RARE = CircuitBreaker(min_calls=100, window=10.0, sustained_failures=3)
 SLOW = CircuitBreaker(min_calls=10, slow_call=8.0, slow_rate=0.5, window=100.0, failure_rate=None, consecutive=50)
@@ -287,3 +287,32 @@ def test_a_ramp_watches_nobody():
     assert [True, None] == [term.admit(0.0), term.record(GOOD, 1.0)]
 
     assert (None, inf) == (term.ramp.cohort, term.ramp.free_until)
+
+
+def test_what_is_recalled_of_another_circuit_is_counted():
+    term = closed()
+    term.recall([4, 3, 2, 1], 0.5)
+
+    assert [4, 3, 2, 1] == list(term.counts(0.5))
+
+
+def test_an_open_term_is_halted_only_if_somebody_says_so():
+    assert Open(1, 0.0, RARE, 1, 0.5).halted is False
+
+
+def test_a_half_open_term_is_full_while_all_its_probes_are_under_way_and_never_on_its_ramp():
+    config = CircuitBreaker(half_open_calls=2, ramp=10.0)
+    term = HalfOpen(1, 0.0, config)
+    found = [term.is_full]
+    for _ in range(2):
+        term.admit(0.0)
+        found.append(term.is_full)
+    term.give_back()
+    found.append(term.is_full)
+    term.admit(0.0)
+    term.record(GOOD, 0.1)
+    term.record(GOOD, 0.1)
+    assert term.ramp is not None
+
+    assert [False, False, True, False] == found
+    assert term.is_full is False
