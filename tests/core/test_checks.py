@@ -268,3 +268,18 @@ def test_none_is_welcome_only_where_a_check_says_so():
     assert (False, False, False) == (NumberCheck().optional, NumberCheck().whole, text().optional)
     with pytest.raises(TypeError):
         NumberCheck(True)
+
+
+def test_the_schema_of_one_of_a_few_words_lists_them():
+    assert CHOICE.json_schema == {"enum": ["full", "equal", "none"]}
+
+
+def test_what_a_check_keeps_is_what_its_object_has():
+    class Much(float):
+        """As numpy's are."""
+
+    @attrs.frozen
+    class Has:
+        share: float = attrs.field(validator=NumberCheck())
+
+    assert float is type(Has(Much(0.5)).share)

@@ -18,6 +18,7 @@ from resilience.core.references import (
     found,
     function_or_none,
     in_file,
+    lost,
 )
 
 SETTING = types.SimpleNamespace(name="on_result")
@@ -122,3 +123,23 @@ def test_a_field_knows_what_a_file_writes_for_it_and_whether_one_stands_for_a_li
     several, one = attrs.fields(Settings)
     assert several.metadata == {"in_file": tuple[str, ...], "in_file_check": EXCEPTIONS, "one_is_enough": True}
     assert one.metadata == {"in_file": str, "in_file_check": FUNCTION, "one_is_enough": False}
+
+
+def test_an_error_that_names_nothing_is_told_as_it_is():
+    class Odd(AttributeError):
+        """With a name that is none."""
+
+        name = 7
+
+    class Near(Exception):
+        """Not of an attribute, though it has a name and an object."""
+
+        name, obj = "dump", json
+
+    assert ("it is so", "it is so") == (lost(Odd("it is so")), lost(Near("it is so")))
+
+
+@pytest.mark.parametrize(("value", "names_code"), [
+    ("a:b", True), (["KeyError", "a:b"], True), (("a:b",), True), ("KeyError", False), (["KeyError"], False), (503, False), ([503], False), ([], False)])
+def test_what_would_be_imported_to_be_found(value, names_code):
+    assert names_code is Written.names_code(value)

@@ -1,13 +1,14 @@
 """A circuit that goes on where another was before a restart."""
 
 import json
+import math
 
 import attrs
 import pytest
 
 from resilience.core.breaker import CircuitBreaker
 from resilience.core.circuit import Circuit
-from resilience.core.circuit_checkpoint import CircuitCheckpoint
+from resilience.core.circuit_checkpoint import CircuitCheckpoint, check_elapsed
 from resilience.core.outcome import FAILURE, SUCCESS
 from resilience.errors import CircuitOpenError, ConfigError
 
@@ -135,3 +136,32 @@ def test_what_is_not_said_is_nothing_and_counts_go_to_a_thousand_million():
 
     assert (0.0, 0, (0, 0, 0, 0)) == (plain.remaining, plain.openings, plain.counts)
     assert (0, 1, 2, 1_000_000_000) == CircuitCheckpoint(state="closed", counts=[0, 1, 2, 1_000_000_000]).counts
+
+
+def test_counts_of_other_classes_of_numbers_are_kept_as_plain_ones():
+    class Many(int):
+        """As numpy's are."""
+
+    assert [int] * 4 == [type(each) for each in CircuitCheckpoint(state="closed", counts=(Many(1), 2, 3, Many(4))).counts]
+
+
+@pytest.mark.parametrize("elapsed", [math.nan, "1", None, True, 10**400])
+def test_a_time_since_the_saving_that_is_none_is_refused(elapsed):
+    with pytest.raises(ConfigError, match="^elapsed must be a number of seconds, not ") as refused:
+        check_elapsed(elapsed)
+
+    assert "elapsed" == refused.value.option
+
+
+@pytest.mark.parametrize(("elapsed", "state"), [(math.inf, "half_open"), (-math.inf, "open"), (-1.0, "open"), (0, "open")])
+def test_the_time_since_the_saving_may_be_without_end(elapsed, state):
+    check_elapsed(elapsed)
+    new = circuit()
+    new.restore(CircuitCheckpoint(state="open", remaining=1.0), elapsed, 0.0)
+    if state == "open":
+        with pytest.raises(CircuitOpenError):
+            new.acquire(0.0)
+    else:
+        new.acquire(0.0)
+
+    assert state == new.state
