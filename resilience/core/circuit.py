@@ -33,7 +33,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from typing import Any, Final
+from typing import Final
 
 from ..errors import CircuitOpenError, LastFailure
 from .breaker import CircuitBreaker
@@ -365,7 +365,7 @@ class Circuit:
         if state is State.OPEN:
             self._openings += trigger is not Trigger.HALTED
             u = self._random() if config.open_jitter else 0.0
-            new = Open(seq, now, config, max(1, self._openings), u, told)
+            new = Open(seq, now, config, self._openings, u, told)
             new.halted = trigger is Trigger.HALTED
         elif state is State.HALF_OPEN:
             new = HalfOpen(seq, now, config)
@@ -396,7 +396,7 @@ class Circuit:
                 new.standing = (str(new.state), new.since, WORDS[trigger], inf)
             return WORDS[trigger]
         if self._outage is None or trigger is Trigger.HALTED:
-            weighed = old.weighed if isinstance(old, Closed) and isinstance(new, Open) and new.told is None else None
+            weighed = old.weighed if isinstance(old, Closed) else None
             told_from = -inf if weighed is not None and trigger in FAILED else new.since
             self._outage = (new.since, words or verdict(trigger, weighed), told_from)
         since, why, told_from = self._outage
@@ -410,6 +410,3 @@ class Circuit:
         """Say until when there is no need to ask; in shadow mode there always is."""
         if isinstance(term, Open):
             term.refuses_until = term.until if self._shadow is None else -inf
-
-    def __getstate__(self) -> Any:
-        raise TypeError("a circuit belongs to one process and cannot be pickled")

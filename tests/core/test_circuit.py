@@ -12,6 +12,7 @@ from resilience.core.circuit import Circuit
 from resilience.core.circuit_checkpoint import CircuitCheckpoint
 from resilience.core.events import Trigger
 from resilience.core.outcome import CANCELLED, CUT_SHORT, FAILURE, IGNORED, REJECTED, SUCCESS, TIMEOUT
+from resilience.core.stalls import Stalls
 from resilience.errors import CircuitOpenError
 
 TWO = CircuitBreaker(failure_rate=None, consecutive=2, open_for=5.0, half_open_for=3.0)
@@ -245,3 +246,65 @@ def test_a_forked_child_does_not_wait_for_a_thread_that_it_does_not_have():
     thread.join(60)
     assert went_on
     assert (0, 1, 0, 0) == counts(machine, 1.0)
+
+
+def test_whether_a_call_would_be_refused_can_be_seen_without_asking():
+    machine = opened()
+    found = [(state, machine.refuses(now), machine.state) for state, now in [("open", 5.9), ("its wait is over", 6.0), ("later", 7.0)]]
+    probe = machine.acquire(6.0)
+    found.append(("all probes are under way", machine.refuses(6.1), machine.state))
+    machine.settle(probe, IGNORED, 6.0, 6.2)
+    found.append(("there is a probe to be had", machine.refuses(6.2), machine.state))
+    call(machine, SUCCESS, 6.3)
+    found.append(("closed", machine.refuses(6.4), machine.state))
+    machine.steer(Trigger.FORCED_OPEN, 6.5)
+    found.append(("forced open", machine.refuses(6.6), machine.state))
+    machine.steer(Trigger.DISABLED, 6.7)
+    found.append(("disabled", machine.refuses(6.8), machine.state))
+
+    assert [("open", True, "open"), ("its wait is over", False, "open"), ("later", False, "open"), ("all probes are under way", True, "half_open"),
+            ("there is a probe to be had", False, "half_open"), ("closed", False, "closed"), ("forced open", True, "forced_open"),
+            ("disabled", False, "disabled")] == found
+    assert [True, False, True, False, True, False] == [type(each) is bool and each for _, each, _ in (found[0], found[1], found[3], found[4], found[6], found[7])]
+
+
+def test_nobody_would_be_refused_in_shadow_mode_but_by_an_operator():
+    machine = opened()
+    machine.shadow = lambda: None
+    assert machine.refuses(2.0) is False
+    machine.steer(Trigger.FORCED_OPEN, 2.0)
+    assert machine.refuses(2.0) is True
+
+
+@pytest.mark.parametrize(("lost", "is_slow"), [
+    ((0.0, 1.0), True), ((0.0, 1.5), True), ((0.0, 3.0), False), ((1.5, 2.0), True), ((1.5, 2.1), False), ((1.5, 9.0), False), (None, True)])
+def test_a_call_is_slow_by_the_time_that_no_stall_took(lost, is_slow):
+    stalls = Stalls()
+    if lost is not None:
+        stalls.note(*lost)
+    machine = Circuit(SLOW, key="k", group="g", now=0.0, emit=[].append, random=lambda: 0.5, stalls=stalls)
+    machine.settle(machine.acquire(1.0), SUCCESS, 1.0, 2.5)  # it took 1.5 s; from 1 s on it is slow
+
+    assert ((0, 0, 1, 0) if is_slow else (1, 0, 0, 0)) == counts(machine, 2.5)
+
+
+def test_a_stall_that_ended_when_a_call_began_took_nothing_from_it_and_one_of_a_moment_is_no_matter():
+    stalls = Stalls()
+    stalls.note(0.0, 1.0)
+    machine = Circuit(SLOW, key="k", group="g", now=0.0, emit=[].append, random=lambda: 0.5, stalls=stalls)
+    machine.settle(machine.acquire(1.0), SUCCESS, 1.0, 1.5)
+
+    assert (1, 0, 0, 0) == counts(machine, 1.5)
+
+
+def test_a_circuit_whose_caller_keeps_nothing_to_itself_hears_of_every_good_result_until_its_slice_ends():
+    machine = Circuit(TWO, key="k", group="g", now=0.0, emit=[].append, random=lambda: 0.5, horizon=lambda: 0.25)
+    assert 0.25 == machine.term.lock_free_until
+    machine.hears_at_once()
+    call(machine, SUCCESS, 0.3)
+    first = machine.term.lock_free_until
+    for trigger in (Trigger.FORCED_CLOSED, Trigger.RELEASED):
+        machine.steer(trigger, 2.0)
+    call(machine, SUCCESS, 2.0)
+
+    assert (1.0, 3.0) == (first, machine.term.lock_free_until)
