@@ -297,7 +297,7 @@ def _print(text: str = "", end: str = "\n") -> None:
     try:
         print(text, end=end, flush=True)
     except OSError as error:
-        sys.stdout = None  # type: ignore[assignment]  # what it still holds would fail again when the interpreter ends
+        sys.stdout = None  # what it still holds would fail again when the interpreter ends
         if isinstance(error, BrokenPipeError):
             raise
         raise OSError(f"the output cannot be written: {error.strerror}") from None
