@@ -3,11 +3,14 @@
 Every long-running command prints the URLs to open, stops cleanly on SIGINT and
 SIGTERM, and exits non-zero with one clear line on a bad argument, a bad file or
 a taken port. What needs the ``gateway`` extra is imported when it is used.
+
+Output that nobody takes, as behind ``head``, ends what prints only. What serves goes on.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from collections.abc import Sequence
@@ -25,15 +28,23 @@ _GATEWAY_TABLES: Final = ("gateway", "private", "admin", "process", "filters", "
 _REGISTRY_TABLES: Final = ("registry", "listener", "tokens", "shared", "peers")
 #: What shells give as the status of a program that SIGINT has ended.
 _INTERRUPTED: Final = 130
+#: The same of one that SIGPIPE has ended.
+_READER_LEFT: Final = 141
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit."""
     try:
-        options = _parser().parse_args(argv)
-        sys.exit(options.run(options))
+        try:
+            options = _parser().parse_args(argv)
+            status = options.run(options)
+        finally:
+            _print(end="")  # of what argparse prints, too, it is known now whether it was written
+        sys.exit(status)
     except KeyboardInterrupt:  # before it is ready, or while it reads a file
         sys.exit(_INTERRUPTED)
+    except BrokenPipeError:
+        sys.exit(_READER_LEFT)
     except ModuleNotFoundError as error:
         _fail(f"{error.name} is not installed; this command needs the gateway extra: "
               "pip install 'resilience-commands[gateway]'")
@@ -113,14 +124,14 @@ def _gateway(options: argparse.Namespace) -> int:
     from .gateway.supervision import supervisor
 
     def ready(started: supervisor.Supervisor) -> None:
-        print(f"Gateway     {started.config.gateway.url}/", flush=True)
+        _announce(f"Gateway     {started.config.gateway.url}/")
         if started.config.private is not None:
-            print(f"Private     {started.config.private.settings.url}/", flush=True)
+            _announce(f"Private     {started.config.private.settings.url}/")
         if started.config.admin is not None:
-            print(f"Dashboard   http://{started.config.admin.bind}/  "
-                  "(streams: /hystrix.stream /resilience.stream, metrics: /metrics)", flush=True)
+            _announce(f"Dashboard   http://{started.config.admin.bind}/  "
+                      "(streams: /hystrix.stream /resilience.stream, metrics: /metrics)")
         if started.config.registry is not None:
-            _print_registry(started.config.registry.url)
+            _announce_registry(started.config.registry.url)
 
     try:
         supervisor.run(options.config, workers=options.workers, ready=ready,
@@ -148,14 +159,14 @@ def _registry(options: argparse.Namespace) -> int:
         host = config.listener.bind.rpartition(":")[0]
         config = attrs.evolve(config, listener=attrs.evolve(config.listener, bind=f"{host}:{options.port}"))
     try:
-        server.run(config, ready=lambda: _print_registry(config.url))
+        server.run(config, ready=lambda: _announce_registry(config.url))
     except ServeError as error:
         _fail(str(error), 1)
     return 0
 
 
-def _print_registry(url: str) -> None:
-    print(f"Registry    {url}/  (Eureka: {url}/eureka/, metrics: /metrics)", flush=True)
+def _announce_registry(url: str) -> None:
+    _announce(f"Registry    {url}/  (Eureka: {url}/eureka/, metrics: /metrics)")
 
 
 def _print_config(file: str, workers: int | None) -> int:
@@ -164,7 +175,7 @@ def _print_config(file: str, workers: int | None) -> int:
 
     document = Document.read(file)
     for line in effective.lines(read(document), document, workers=workers):
-        print(line)
+        _print(line)
     return 0
 
 
@@ -182,9 +193,9 @@ def _check(options: argparse.Namespace) -> int:
         if options.schema == "gateway":
             from .gateway.config import schema as gateway_schema
 
-            print(gateway_schema.text(), end="")
+            _print(gateway_schema.text(), end="")
         else:
-            print(schema.text(), end="")
+            _print(schema.text(), end="")
         return 0
     if options.config is None:
         _fail("check needs a file, or --schema")
@@ -196,13 +207,13 @@ def _check(options: argparse.Namespace) -> int:
     if tables & {*TABLES}:
         sys.path.append("")  # the program that will read the file finds its own modules where it is started
         check(options.config)
-        print(f"{options.config}: fine")
+        _print(f"{options.config}: fine")
     elif tables & {*_REGISTRY_TABLES} and not tables & {*_GATEWAY_TABLES}:
         from .discovery.registry import server
         from .gateway.registry_host import RegistryHost
 
         RegistryHost(server.load(options.config)).prepared()  # as a start would
-        print(f"{options.config}: fine")
+        _print(f"{options.config}: fine")
     else:
         from .gateway import Gateway, config
         from .gateway.registry_host import RegistryHost
@@ -213,8 +224,13 @@ def _check(options: argparse.Namespace) -> int:
         Gateway(settings, registry=Registry())  # as a start would
         if settings.registry is not None:
             RegistryHost(settings.registry).prepared()
-        print(f"{options.config}: fine ({len(settings.services)} services, {len(settings.routes)} routes)")
+        routes = len(settings.routes) + (0 if settings.private is None else len(settings.private.routes))
+        _print(f"{options.config}: fine ({_counted(len(settings.services), 'service')}, {_counted(routes, 'route')})")
     return 0
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _bracketed(names: Sequence[str]) -> str:
@@ -240,10 +256,8 @@ def _api_key(options: argparse.Namespace) -> int:
     key, digest = api_keys.new_key(options.id)
     said = {"id": options.id, "sha256": digest, "consumer": options.consumer or options.id, "scopes": options.scope,
             "roles": options.role, "tenant": options.tenant}
-    print("[[keys]]")
-    for name, value in said.items():
-        if value:
-            print(f"{name} = {json.dumps(value, ensure_ascii=False)}")
+    entry = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in said.items() if value]
+    _print("\n".join(("[[keys]]", *entry)))
     print(f"The key, which is shown only now: {key}", file=sys.stderr)
     return 0
 
@@ -268,10 +282,31 @@ def _dashboard(options: argparse.Namespace) -> int:
     bind = f"{options.host}:{options.port}"
     try:
         server.run_app(dashboard(options.stream, title=options.title), bind,
-                       ready=lambda: print(f"Dashboard   http://{bind}/", flush=True))
+                       ready=lambda: _announce(f"Dashboard   http://{bind}/"))
     except ServeError as error:
         _fail(str(error), 1)
     return 0
+
+
+def _print(text: str = "", end: str = "\n") -> None:
+    """Print what was asked for, now.
+
+    Raises:
+        OSError: It cannot be written; BrokenPipeError: nobody reads it.
+    """
+    try:
+        print(text, end=end, flush=True)
+    except OSError as error:
+        sys.stdout = None  # what it still holds would fail again when the interpreter ends
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise OSError(f"the output cannot be written: {error.strerror}") from None
+
+
+def _announce(text: str) -> None:
+    """Print where something is; whether anybody can read that is no matter to what serves."""
+    with contextlib.suppress(OSError):
+        _print(text)
 
 
 def _fail(message: str, status: int = 2) -> NoReturn:

@@ -286,7 +286,7 @@ class NoTimeLeftError(RejectedError, TimeoutError):
 
 
 class FallbackRejectedError(RejectedError):
-    """The call failed, and too many fallbacks run already; the cause is its ``__context__``."""
+    """The call failed, and too many fallbacks run already; the call's own error is its ``__cause__``."""
 
     reason = "too many fallbacks are running"
 

@@ -81,7 +81,7 @@ class Configuration:
 
     def __init__(self, source: Source, registry: Registry, environ: Mapping[str, str] | None) -> None:
         self._source, self._registry, self._environ = source, registry, environ
-        self._file = "the mapping" if isinstance(source, Mapping) else os.fspath(source)
+        self._file = _name_of(source)
         self._path = _absolute(self._file)
         self._overlay = overlay_of(registry)
         self._mistakes: tuple[Mistake, ...] = ()
@@ -272,7 +272,17 @@ def _hint(hints: tuple[Mistake, ...], known: tuple[Mistake, ...] = ()) -> tuple[
 
 
 def _reader(source: Source) -> Callable[[], Document]:
-    return lambda: Document.of(source, "the mapping") if isinstance(source, Mapping) else Document.read(source)
+    name = _name_of(source)
+    return lambda: Document.of(source, name) if isinstance(source, Mapping) else Document.read(name)
+
+
+def _name_of(source: Source) -> str:
+    """What messages call it: the path of a file."""
+    if isinstance(source, Mapping):
+        return "the mapping"
+    if not isinstance(source, (str, os.PathLike)):
+        raise TypeError(f"a configuration is the path of a file, or a mapping with the same tables, not {source!r}")
+    return os.fspath(source)
 
 
 def _read(main: Callable[[], Document], environ: Mapping[str, str]) -> Tables:

@@ -212,7 +212,8 @@ class Pipeline:
         self._kept: OrderedDict[Any, tuple[Any, Any]] = OrderedDict()  # least recently called first
 
     def __repr__(self) -> str:
-        return f"Pipeline({', '.join(map(repr, self._plan.policies))})"
+        key = () if self._plan.key is None else (f"key={self._plan.key!r}",)
+        return f"Pipeline({', '.join((*map(repr, self._plan.policies), *key))})"
 
     @overload
     def __call__(self, fn: Descriptor, /) -> Descriptor: ...  # type: ignore[overload-overlap]

@@ -102,9 +102,11 @@ def policy_decorator(kit: Kit, *, name: str, bare: bool = False, first: str | No
             raise TypeError(f"{what} {takes}, as in @{name}({example}), not {args[-1]!r}")
         options = _options(settings, fields)
         for unknown, value in settings.items():
-            if unknown not in fields or unknown == positional:
+            if positional is not None and unknown in (positional, first):
+                raise TypeError(f"{what} takes {first} first and without a name, as in @{name}({value!r})")
+            if unknown not in fields:
                 raise unknown_option(unknown, (*(each for each in fields if each != positional), *OPTIONS), what, value)
-        if positional is not None and not args:
+        if positional is not None and (not args or _is_bare(kit, args[0])):
             raise TypeError(f"{what} takes {first} first, as in @{name}({_example(kit, positional)})")
         declaration = Declaration(policies=(_policy(kit, args, settings),), **options)
         return lambda function: guard(function, declaration, what)
@@ -152,6 +154,11 @@ def policy(value: Policy, **options: Unpack[PolicyOptions]) -> Decorator:
 def callable_or_method(value: Any) -> bool:
     """Whether a decorator that stands without parentheses was given a function."""
     return callable(value) or isinstance(value, (classmethod, staticmethod, property))
+
+
+def _is_bare(kit: Kit, argument: Any) -> bool:
+    """Whether a decorator that needs an argument was given the function itself; a fallback is one."""
+    return kit is not FALLBACK and callable_or_method(argument)
 
 
 def _options(settings: dict[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:

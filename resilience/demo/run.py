@@ -32,6 +32,8 @@ async def _run(gateway_port: int, private_port: int, admin_port: int, registry_p
     try:
         config = await stage.start(SERVICES, gateway_port=gateway_port, private_port=private_port,
                                    admin_port=admin_port, registry_port=registry_port)
+        if stop.is_set():
+            return 0
         public, private, admin = (f"http://127.0.0.1:{port}" for port in (gateway_port, private_port, admin_port))
         bases = {service.name: private if service.private else public for service in SERVICES}
         urls = {side: "  ".join(f"{side}/{name}/" for name, base in bases.items() if base == side)

@@ -53,7 +53,8 @@ class Stage:
         file.write_text(gateway_file(services, gateway=gateway_port, private=private_port, admin=admin_port,
                                      registry=registry_port), encoding="utf-8")
         self.gateway = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "resilience", "gateway", str(file), stdout=asyncio.subprocess.DEVNULL)
+            sys.executable, "-m", "resilience", "gateway", str(file), stdout=asyncio.subprocess.DEVNULL,
+            start_new_session=True)  # a terminal sends an interrupt to all of its group, and this one is the demo's
         await self._until_listening(gateway_port, private_port, admin_port)
         return file
 
@@ -61,7 +62,7 @@ class Stage:
         """Start one, which registers; returns its port."""
         program = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "resilience.demo.service", name, "0", registry, application, instance,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True)
         self.programs[name] = program
         assert program.stdout is not None
         try:

@@ -73,6 +73,12 @@ def absolute(target: bytes) -> tuple[bytes, bytes] | None:
     return found[2], found[3]
 
 
+def path_of(target: bytes) -> bytes:
+    """The path of a request target, in whichever form a client has sent it."""
+    found = _ABSOLUTE(target)
+    return target if found is None else found[3] or b"/"
+
+
 def host_mistake(host: Any) -> str | None:
     """What is wrong with a route's host; None if nothing is."""
     wanted = "host must be a host name or address without a port, or *. and a domain"

@@ -198,12 +198,6 @@ class Service:
         """
         return Service(self.name, config, self._clients, self._registry, self)
 
-    def updated(self, config: ServiceConfig) -> Service:
-        """The successor(), in force."""
-        made = self.successor(config)
-        made.enter()
-        return made
-
     def set_endpoints(self, configs: Sequence[EndpointConfig]) -> None:
         """Have these endpoints from now on, as discovery finds them: what stays is kept, what is gone drains.
 

@@ -8,7 +8,7 @@ registry of its own, so that the engine's own rules hold for the file, too.
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -201,13 +201,21 @@ async def no_exchange(request: Request, sending: Sending) -> AsyncGenerator[Exch
         yield each
 
 
-def read(document: Document, *path: str) -> dict[str, Any]:
-    """The settings in the table at *path*, by name; what is wrong is noted in *document*, and left out."""
+def read(document: Document, *path: str, of_service: Iterable[str] = ()) -> dict[str, Any]:
+    """The settings in the table at *path*, by name; what is wrong is noted in *document*, and left out.
+
+    Args:
+        document: The file.
+        path: Keys from the top.
+        of_service: Settings of the service itself, which stand one table higher.
+    """
     table = document.at(*path)
     per = table.get("per") if isinstance(table, dict) else None
     if per is not None and per not in PER:
         document.mistake((*path, "per"), f"must be one of {', '.join(PER)}, not {shown(per)}")
-    layer = layer_at(document, path, accepted(), REFUSED, ("per",))  # the rest are settings of the command itself
+    refused = {**dict.fromkeys(of_service, "is a setting of the service itself; write it into the service's own table"),
+               **REFUSED}
+    layer = layer_at(document, path, accepted(), refused, ("per",))  # the rest are settings of the command itself
     usual = {**USUAL, "max_concurrent": USUAL["max_concurrent"].max_concurrent}  # a number said is no wait
     leaves = {**layer_of(default_settings().changed(**usual), LIBRARY), **layer}
     wrong = [f"{mistake.key}." for mistake in document.mistakes]

@@ -93,7 +93,7 @@ _COMMAND: Final = (
                 "Calls that run on although their caller gave up.",
                 lambda command: [(command.snapshot().abandoned, {})]),
     _Instrument("resilience.circuit.state", "gauge", "1", "1 for the state the circuit is in.", _state),
-    _Instrument("resilience.policy.gauge", "gauge", "1", "What policies show of themselves.", _gauges),
+    _Instrument("resilience.policy.value", "gauge", "1", "What policies show of themselves.", _gauges),
 )
 _POOL: Final = (
     _Instrument("resilience.pool.threads", "up_down_counter", "{thread}", "Threads alive.",

@@ -58,6 +58,10 @@ def resilience(tmp_path, monkeypatch, capsys):
     return run
 
 
+def told(run):
+    return run.returncode, run.stdout, run.stderr
+
+
 def free_ports(n):
     """Ports that are free, and that no outgoing connection will be given."""
     while True:
@@ -193,11 +197,12 @@ def test_check_tells_files_apart_by_the_tables_that_they_may_have():
 
 
 def test_check_says_that_a_good_file_is_fine(resilience, tmp_path):
-    (tmp_path / "good.toml").write_text(CONFIG.format(gateway=8080, admin=8090))
-    run = resilience("check", "good.toml")
+    file = CONFIG.format(gateway=8080, admin=8090)
+    (tmp_path / "good.toml").write_text(file)
+    assert (0, "good.toml: fine (1 service, 1 route)\n", "") == told(resilience("check", "good.toml"))
 
-    assert (0, "") == (run.returncode, run.stderr)
-    assert "1 services, 1 routes" in run.stdout
+    (tmp_path / "good.toml").write_text(file + '[private]\nbind = "127.0.0.1:8081"\n[[private.routes]]\npath = "/*"\nservice = "inventory"\n')
+    assert (0, "good.toml: fine (1 service, 2 routes)\n", "") == told(resilience("check", "good.toml"))
 
 
 @pytest.mark.parametrize("file", ['[shared]\nurl = "redis://127.0.0.1:1"\n',

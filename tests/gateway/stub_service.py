@@ -80,3 +80,10 @@ async def ask(service: Service, method: str = "GET") -> int | str:
 def a_service(*urls: str, **said: Any) -> tuple[Service, Client, Registry]:
     client, registry = Client(), Registry()
     return Service("s", ServiceConfig(endpoints=urls, **said), client, registry), client, registry
+
+
+def updated(service: Service, config: ServiceConfig) -> Service:
+    """The service by another configuration, which is in force."""
+    made = service.successor(config)
+    made.enter()
+    return made

@@ -12,7 +12,7 @@ from resilience.gateway.config import ServiceConfig
 from resilience.gateway.config.endpoints import EndpointConfig
 from resilience.gateway.upstream import UpstreamError, UpstreamUnreachableError
 
-from .stub_service import ONE, THREE, TWO, a_service, ask
+from .stub_service import ONE, THREE, TWO, a_service, ask, updated
 
 
 async def test_an_endpoint_that_stays_keeps_its_command_and_what_is_known_of_it() -> None:
@@ -24,7 +24,7 @@ async def test_an_endpoint_that_stays_keeps_its_command_and_what_is_known_of_it(
     assert ill.rest.is_left_out
     command, failures = registry["s@10.0.0.1:80"], registry["s@10.0.0.1:80"].snapshot().counts["failure"]
 
-    fresh = service.updated(ServiceConfig(endpoints=(ONE, TWO, THREE), connect_timeout=7.0))
+    fresh = updated(service, ServiceConfig(endpoints=(ONE, TWO, THREE), connect_timeout=7.0))
     assert (ill, True) == (fresh.endpoints.states[0], ill.rest.is_left_out)
     assert (command, failures) == (registry["s@10.0.0.1:80"], command.snapshot().counts["failure"])
     assert {"10.0.0.2", "10.0.0.3"} == {*client.asked[-1:], *[client.asked[-1] for _ in range(6) if await ask(fresh)]}
@@ -46,7 +46,7 @@ async def test_an_endpoint_that_is_gone_drains_and_its_counts_stay_in_the_sum() 
     await asyncio.sleep(0)
     gone = service.endpoints.states[1]
     assert 1 == gone.in_flight
-    fresh = service.updated(ServiceConfig(endpoints=(ONE, THREE)))
+    fresh = updated(service, ServiceConfig(endpoints=(ONE, THREE)))
     assert "s@10.0.0.2:80" not in registry
     assert ["10.0.0.2"] == client.gone
     assert 6 == registry["s"].__recorder__.totals()[0][0]
@@ -63,13 +63,13 @@ async def test_settings_change_in_place_and_a_circuit_stays_open_whatever_is_cha
     breaker = CircuitBreaker(consecutive=1, failure_rate=None, open_for=60.0)
     service, _, registry = a_service(ONE, TWO, command={"breaker": breaker, "max_concurrent": 7})
     command = registry["s@10.0.0.1:80"]
-    service = service.updated(attrs.evolve(service.config, command={"breaker": breaker, "max_concurrent": 9}))
+    service = updated(service, attrs.evolve(service.config, command={"breaker": breaker, "max_concurrent": 9}))
     assert (command, 9) == (registry["s@10.0.0.1:80"], command.settings.slots)
     assert 18 == registry["s"].snapshot().max_concurrent
 
     registry["s"].force_open()
     changed = {"breaker": breaker, "max_concurrent": 9, "timeout": 0.5}  # it never said anything of a timeout
-    service = service.updated(attrs.evolve(service.config, command=changed))
+    service = updated(service, attrs.evolve(service.config, command=changed))
     assert (0.5, State.FORCED_OPEN) == (registry["s@10.0.0.1:80"].settings.timeout, registry["s@10.0.0.1:80"].state)
     assert State.FORCED_OPEN is registry["s"].state
     assert "CircuitOpenError" == await ask(service)
@@ -106,10 +106,10 @@ async def test_one_command_for_all_if_that_is_said_or_there_is_a_rate_limit() ->
 
 async def test_what_is_for_whom_may_change_too() -> None:
     service, _, registry = a_service(ONE, TWO)
-    service = service.updated(ServiceConfig(endpoints=(ONE,)))
+    service = updated(service, ServiceConfig(endpoints=(ONE,)))
     assert ["s"] == [each.key for each in registry]
     assert 200 == await ask(service)
-    service = service.updated(ServiceConfig(endpoints=(ONE, TWO)))
+    service = updated(service, ServiceConfig(endpoints=(ONE, TWO)))
     assert {"s", "s@10.0.0.1:80", "s@10.0.0.2:80"} == {each.key for each in registry}
     assert 200 == await ask(service)
     service.close()
@@ -133,7 +133,7 @@ async def test_a_thousand_updates_leave_nothing_behind() -> None:
     listeners = len(asyncio.all_tasks())
     for number in range(1000):
         urls = (ONE, TWO, THREE)[number % 2:][:2]
-        service = service.updated(ServiceConfig(endpoints=urls, idle_timeout=1.0 + number % 3))
+        service = updated(service, ServiceConfig(endpoints=urls, idle_timeout=1.0 + number % 3))
     assert 3 == len(list(registry))
     assert listeners == len(asyncio.all_tasks())
     assert {200} == {await ask(service) for _ in range(4)}
@@ -146,6 +146,6 @@ async def test_a_secret_that_is_not_there_leaves_the_service_as_it_was(monkeypat
     assert "hidden-value" not in repr(service.config)
     monkeypatch.delenv("A_KEY")
     with pytest.raises(ConfigError, match="A_KEY") as caught:
-        service.updated(attrs.evolve(service.config, idle_timeout=3.0))
+        updated(service, attrs.evolve(service.config, idle_timeout=3.0))
     assert "hidden-value" not in str(caught.value)
     assert 200 == await ask(service)

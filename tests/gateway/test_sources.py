@@ -32,7 +32,7 @@ from tests.discovery.dns_server import dns_server
 from .front.test_listener import LOCALHOST
 from .harness import DEADLINE_S, OK, Upstream, eventually, listens
 from .harness import Gateway as Process
-from .stub_service import ONE, THREE, TWO, Client, ask
+from .stub_service import ONE, THREE, TWO, Client, ask, updated
 from .test_admin_api import HASH, Operator
 from .test_reload import status
 
@@ -148,7 +148,7 @@ async def test_plain_endpoints_that_get_a_source_serve_until_it_lists_others_and
     client, registry, source = Client(), Registry(), Told(OSError("away"))
     plain = Service("s", ServiceConfig(endpoints=(ONE, TWO)), client, registry)  # type: ignore[arg-type]
     one = plain.endpoints.states[0]
-    listed = plain.updated(ServiceConfig(source=SourceConfig(settings=source, interval=0.05)))
+    listed = updated(plain, ServiceConfig(source=SourceConfig(settings=source, interval=0.05)))
     assert (one, 200) == (listed.endpoints.states[0], await ask(listed))
     assert listed.watch is not None
     assert listed.watch.is_known
@@ -156,12 +156,12 @@ async def test_plain_endpoints_that_get_a_source_serve_until_it_lists_others_and
     while "10.0.0.3:80" not in {each.name for each in listed.served()}:
         await asyncio.sleep(0.01)
     assert one is listed.endpoints.states[0]
-    again = listed.updated(attrs.evolve(listed.config, idle_timeout=3.0))
+    again = updated(listed, attrs.evolve(listed.config, idle_timeout=3.0))
     assert (listed.watch, again, 1) == (again.watch, again.watch and again.watch.follower, source.opened)
     assert ["10.0.0.1:80", "10.0.0.3:80"] == [each.name for each in again.served()]
     again.successor(ServiceConfig(source=SourceConfig(settings=Told(OSError("never asked"))))).abandon()
     assert (listed.watch, again) == (again.watch, listed.watch.follower), "what is not in force has taken nothing"
-    plain = again.updated(ServiceConfig(endpoints=(ONE,)))
+    plain = updated(again, ServiceConfig(endpoints=(ONE,)))
     assert not listed.watch.is_awaited
     assert one is plain.endpoints.states[0]
     before = sum(listed.watch.counts.values())
@@ -173,7 +173,7 @@ async def test_late_requests_of_a_service_that_is_replaced_or_removed_do_not_sta
     found = Found(ONE, TWO)
     await found.says([ONE, TWO])
     service, watch, source = found.service, found.service.watch, Told([ONE, TWO])
-    other = service.updated(ServiceConfig(source=SourceConfig(settings=source, interval=0.06)))
+    other = updated(service, ServiceConfig(source=SourceConfig(settings=source, interval=0.06)))
     assert (200, 200) == (await ask(service), await ask(other))
     await found_nothing_of(watch)
     assert watch is not other.watch
@@ -204,9 +204,9 @@ async def test_endpoints_that_drain_are_not_served_again_by_what_another_authori
     await asyncio.sleep(0)
     await found.says([ONE])
     drains = found.service.draining[0]
-    kept = found.service.updated(attrs.evolve(found.service.config, idle_timeout=3.0))
+    kept = updated(found.service, attrs.evolve(found.service.config, idle_timeout=3.0))
     assert ([drains], True) == (kept.draining, f"s@{drains.name}" in found.registry)
-    moved = kept.updated(attrs.evolve(kept.config, ca_file=str(LOCALHOST)))
+    moved = updated(kept, attrs.evolve(kept.config, ca_file=str(LOCALHOST)))
     assert [] == moved.draining
     found.service = moved
     await found.says([ONE, TWO])
@@ -222,7 +222,7 @@ async def test_headers_of_configured_endpoints_are_not_sent_to_those_that_a_sour
     with_key = EndpointConfig(url=ONE, headers={"x-key": "secret"})
     plain = Service("s", ServiceConfig(endpoints=(with_key,)), client, Registry())  # type: ignore[arg-type]
     assert 200 == await ask(plain)
-    listed = plain.updated(ServiceConfig(source=SourceConfig(settings=source, interval=0.05)))
+    listed = updated(plain, ServiceConfig(source=SourceConfig(settings=source, interval=0.05)))
     source.lists = [{"url": ONE, "weight": 2.0}, TWO]
     while 2 != len(listed.served()):
         await asyncio.sleep(0.01)
@@ -239,7 +239,7 @@ async def test_a_source_that_cannot_be_opened_changes_nothing() -> None:
     await found.says([ONE])
     for old in (found.service, Service("plain", ServiceConfig(endpoints=(TWO,)), found.client, found.registry)):  # type: ignore[arg-type]
         with pytest.raises(ConfigError, match="the source of .* cannot be opened: no such zone"):
-            old.updated(ServiceConfig(source=SourceConfig(settings=Broken())))
+            updated(old, ServiceConfig(source=SourceConfig(settings=Broken())))
         assert 200 == await ask(old)
     await found.says([ONE, THREE])
     assert {"10.0.0.1:80", "10.0.0.3:80"} == found.names
@@ -307,7 +307,7 @@ async def test_a_request_that_waits_for_the_first_list_goes_on_with_the_service_
     other = found.service
     for idle_timeout in (3.0, 4.0):  # twice: the one in between is gone when the list is there
         source = found.source if is_same_source else Told(OSError("not yet either"))
-        other = other.updated(attrs.evolve(other.config, idle_timeout=idle_timeout, source=SourceConfig(
+        other = updated(other, attrs.evolve(other.config, idle_timeout=idle_timeout, source=SourceConfig(
             settings=source, interval=0.05)))
         await asyncio.sleep(0.01)
     assert not any(each.done() for each in early)
@@ -319,7 +319,7 @@ async def test_a_request_that_waits_for_the_first_list_goes_on_with_the_service_
     waiting.source.lists = OSError("never")
     late = asyncio.ensure_future(ask(waiting.service))
     await asyncio.sleep(0.01)
-    plain = waiting.service.updated(ServiceConfig(endpoints=(TWO,)))
+    plain = updated(waiting.service, ServiceConfig(endpoints=(TWO,)))
     assert 200 == await late, "the one that is in force has no source"
     waiting = Found()
     waiting.source.lists = OSError("never")
@@ -336,7 +336,7 @@ async def test_the_circuit_of_the_service_that_takes_the_place_may_refuse_a_requ
     found.source.lists = OSError("not yet")
     late = asyncio.ensure_future(ask(found.service))
     await asyncio.sleep(0.01)
-    other = found.service.updated(ServiceConfig(endpoints=(ONE, TWO)))
+    other = updated(found.service, ServiceConfig(endpoints=(ONE, TWO)))
     found.registry["s"].force_open()
     assert ("CircuitOpenError", []) == (await late, found.client.asked)
     found.registry["s"].reset()

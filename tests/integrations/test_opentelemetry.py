@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from resilience import (
     AdaptiveLimit,
+    Bulkhead,
     CircuitBreaker,
     CircuitOpenError,
     Hedge,
@@ -174,6 +175,16 @@ def test_the_units_and_kinds_of_the_instruments(registry, collect):
     assert metrics["resilience.command.events"].data.is_monotonic
     assert not metrics["resilience.command.in_flight"].data.is_monotonic
     assert all(metric.description.endswith(".") for metric in metrics.values())
+
+
+def test_no_instrument_has_its_kind_in_its_name(registry, collect):
+    """Exported to Prometheus, it would be told by promtool not to have it, as a metric of ours would."""
+    call = command(key="stock", registry=registry, timeout=None, max_concurrent=Bulkhead(1, max_wait=1.0))(len)
+    call("")
+
+    names = collect(registry).metrics().keys()
+    assert "resilience.policy.value" in names
+    assert not [name for name in names for kind in ("gauge", "counter", "histogram") if kind in name]
 
 
 def test_nothing_is_read_before_a_collection_nor_any_event_made_for_metrics(registry, collect):

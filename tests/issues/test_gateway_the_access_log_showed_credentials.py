@@ -1,7 +1,8 @@
 """The access log showed the API keys that the gateway itself checks, and tokens in the URL of the page before.
 
 It knew the usual names of headers and parameters, and not those that the file gives to its own filters; and it redacted
-the query of a request, and not the one that stands in Referer.
+the query of a request, and not the one that stands in Referer. It redacted what follows "#" in Referer, and not in the
+target of a request, and passwords that stand before a host in neither.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ import pytest
 
 from resilience.config import ConfigFileError, Document
 from resilience.errors import ConfigError
+from resilience.gateway.authority import path_of
 from resilience.gateway.config import GatewayConfig, read
-from resilience.gateway.logs.redaction import QueryRedactor, redacted_header
+from resilience.gateway.logs.entry import clf_line, combined_line, cut, json_line
+from resilience.gateway.logs.redaction import QueryRedactor, redacted_urls
 from tests.gateway.harness import Upstream, parsed, shared_upstream
+from tests.gateway.logs.test_entry import over
 
 from .gateway_parts import asked, served
 
@@ -89,4 +93,24 @@ def test_what_is_redacted_in_urls() -> None:
     for value, wanted in [(b"/a", b"/a"), (b"/a?b=1", b"/a?b=1"), (b"/a?token=x#token=y", b"/a?token=[redacted]#token=[redacted]"),
                           (b"/a?b?token=x", b"/a?b?token=[redacted]"), (b"?list[x]=1&LIST=2", b"?list[x]=[redacted]&LIST=[redacted]"),
                           (b"?two+words=1;two%20words=2", b"?two+words=[redacted];two%20words=[redacted]")]:
-        assert redacted_header(value, redacted) == wanted
+        assert redacted_urls(value, redacted) == wanted
+
+
+@pytest.mark.parametrize(("target", "wanted"), [
+    (b"http://ada:TOP@shop/x", b"http://[redacted]@shop/x"), (b"http://ada:T\xc3\xa0OP@TOP@shop/x?token=TOP", b"http://[redacted]@shop/x?token=[redacted]"),
+    (b"/x?a=1#token=TOP", b"/x?a=1#token=[redacted]"), (b"/x?a=1?token=TOP", b"/x?a=1?token=[redacted]"),
+    (b"http://" + b"TOP" * 1000 + b"@shop/x", b"http://[redacted]@"), (b"http://shop/x?to=ada@b.c", b"http://shop/x?to=ada@b.c"),
+    (b"http://shop?to=ada@b.c", b"http://shop?to=ada@b.c"), (b"/@me://x", b"/@me://x")])
+def test_no_password_and_no_token_is_shown_wherever_it_stands_in_a_url(target: bytes, wanted: bytes) -> None:
+    path, mark, query = target.partition(b"?")
+    passage = over(path=path, query=mark and query, logged=[("referer", cut(target)), ("user-agent", b"-")])
+    line = json.loads(json_line(passage, QueryRedactor(["token"])))
+
+    assert line["path"].encode("latin-1") == line["headers"]["referer"].encode("latin-1") == wanted
+    for of in (clf_line, combined_line):
+        assert "TOP" not in of(passage, QueryRedactor(["token"]))
+
+
+def test_the_path_of_a_span_is_a_path_in_whichever_form_a_client_sends_it() -> None:
+    assert [path_of(target) for target in (b"/x", b"*", b"http://ada:TOP@shop/x", b"ftp://shop", b"/http://x")] == \
+        [b"/x", b"*", b"/x", b"/", b"/http://x"]

@@ -26,6 +26,7 @@ from .sources import FileSettings, SourceConfig, read_source
 
 DEFAULT_MAX_BODY: Final = 100 * 1024 * 1024
 #: Stands for a source with mistakes, which are noted.
+_OF_COMMAND: Final = "is a setting of the command; write it into the table command"
 _MISTAKEN: Final = SourceConfig(settings=FileSettings(path="mistaken.json"))
 _PROTOCOL: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+(/[!#$%&'*+.^_`|~0-9A-Za-z-]+)?")
 
@@ -118,11 +119,16 @@ def read_service(document: Document, name: str) -> ServiceConfig | None:
     """The service of this *name*; None if it has mistakes, which are noted."""
     table, known = document.at("services", name), len(document.mistakes)
     if isinstance(table, Mapping):
-        if not table.keys() & {"endpoints", "source"}:
+        if not _is_service(table):
             document.mistake(("services", name, "endpoints"), "is missing")
             table = {**table, "source": _MISTAKEN}
-        command = service_command.read(document, "services", name, "command")
+        its_own = {field.name for field in attrs.fields(ServiceConfig) if field.init}
+        command = service_command.read(document, "services", name, "command", of_service=its_own)
         table = {key: value for key, value in table.items() if key != "command"}
+        for key in table.keys() & service_command.accepted().keys() - its_own:
+            if not _is_service(table[key]):  # or its name has a dot and no quotes
+                document.mistake(("services", name, key), _OF_COMMAND)
+                del table[key]
         if len(document.mistakes) == known:
             table["command"] = command
         if isinstance(table.get("source"), Mapping):
@@ -130,6 +136,11 @@ def read_service(document: Document, name: str) -> ServiceConfig | None:
         if isinstance(table.get("endpoints"), list):
             table["endpoints"] = _read_endpoints(document, name, table["endpoints"])
     return document.structure(ServiceConfig, "services", name, given=table)
+
+
+def _is_service(value: Any) -> bool:
+    """Whether it is the table of a service."""
+    return isinstance(value, Mapping) and bool(value.keys() & {"endpoints", "source"})
 
 
 def lost_fallbacks(services: Mapping[str, ServiceConfig | None], names: Sequence[str] | None = None) -> (

@@ -16,7 +16,7 @@ from typing import Final
 
 from ..inbound import RequestHead
 from .passage import CLIENT_GONE, Passage
-from .redaction import redacted_header
+from .redaction import redacted_urls
 
 Redactor = Callable[[bytes], bytes]
 
@@ -61,7 +61,7 @@ def json_line(passage: Passage, redacted: Redactor = _as_is) -> str:
     if not passage.complete:
         line += ',"complete":false'
     if passage.logged:
-        shown = ",".join(f"{text(name)}:{text(redacted_header(value, redacted).decode('latin-1'))}"
+        shown = ",".join(f"{text(name)}:{text(redacted_urls(value, redacted).decode('latin-1'))}"
                          for name, value in passage.logged)
         line += f',"headers":{{{shown}}}'
     return line + "}\n"
@@ -84,8 +84,8 @@ FORMATS: Final[Mapping[str, Callable[[Passage, Redactor], str]]] = {
 
 
 def _target(head: RequestHead, redacted: Redactor) -> str:
-    path = head.path
-    return (cut(path) + b"?" + redacted(cut(head.query)) if head.query else cut(path)).decode("latin-1")
+    target = b"%b?%b" % (cut(head.path), cut(head.query)) if head.query else cut(head.path)
+    return redacted_urls(target, redacted).decode("latin-1")
 
 
 def _common(passage: Passage, redacted: Redactor) -> str:
@@ -97,7 +97,7 @@ def _common(passage: Passage, redacted: Redactor) -> str:
 
 
 def _quoted(value: bytes | None, redacted: Redactor) -> str:
-    return escaped(redacted_header(value, redacted).decode("latin-1")) if value else "-"
+    return escaped(redacted_urls(value, redacted).decode("latin-1")) if value else "-"
 
 
 def escaped(text: str) -> str:

@@ -1,7 +1,8 @@
 """Redaction: what an access log must not show of a request. Pure.
 
-Values of parameters with certain names are replaced in queries, and in URLs within headers, such as Referer. Of headers
-nothing is logged but what is asked for, and the ones that carry credentials cannot be asked for.
+Values of parameters with certain names are replaced in the target of a request, and in URLs within headers, such as
+Referer; so is what stands before the host of a URL. Of headers nothing is logged but what is asked for, and the ones
+that carry credentials cannot be asked for.
 
 Whatever a client sends costs time in proportion to its length, since lines are made while requests wait for the
 interpreter.
@@ -19,6 +20,8 @@ from ..headers import folded
 REDACTED: Final = b"[redacted]"
 _SEPARATORS: Final = re.compile(rb"([&;])")
 _PARTS_OF_URL: Final = re.compile(rb"([?#])")
+#: A name and a password before a host, also where the field was cut within them.
+_USERINFO: Final = re.compile(rb"://[^/?#\s]*(?:@|\.\.\.\Z)")
 #: Names of query parameters that commonly carry secrets.
 SECRET_PARAMETERS: Final = (
     "access_token", "api_key", "apikey", "auth", "client_secret", "code", "id_token", "jwt", "key", "passwd",
@@ -66,8 +69,13 @@ class QueryRedactor:
         return b"".join(parts)
 
 
-def redacted_header(value: bytes, redacted: Callable[[bytes], bytes]) -> bytes:
-    """The *value* of a header, in which a URL may stand: what follows its marks is *redacted* as queries are."""
+def redacted_urls(value: bytes, redacted: Callable[[bytes], bytes]) -> bytes:
+    """The target of a request, or the value of a header, in which URLs may stand, without what is nobody's business.
+
+    What follows their marks is *redacted* as queries are, and what stands before their hosts is replaced.
+    """
+    if b"://" in value:
+        value = _USERINFO.sub(b"://%b@" % REDACTED, value)
     if b"?" not in value and b"#" not in value:
         return value
     parts = _PARTS_OF_URL.split(value)

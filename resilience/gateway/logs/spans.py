@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...errors import ConfigError
+from ..authority import path_of
 from .passage import Passage
 from .trace_context import Trace
 
@@ -64,7 +65,7 @@ class Spans:
             head, status = passage.head, passage.status
             if passage.route is not None:
                 span.update_name(f"{head.method} {passage.route}")
-            said = {"http.request.method": head.method, "url.path": head.path.decode("latin-1"),
+            said = {"http.request.method": head.method, "url.path": path_of(head.path).decode("latin-1"),
                     "url.scheme": head.scheme, "network.protocol.version": head.version,
                     "http.route": passage.route, "http.response.status_code": status or None,
                     "resilience.service": passage.service, "server.address": passage.endpoint,

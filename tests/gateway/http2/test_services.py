@@ -17,6 +17,7 @@ from resilience.gateway.http1 import Http1Client
 from resilience.gateway.service import Service
 from resilience.gateway.upstream import Request, UnprocessedError, UpstreamError
 from tests.gateway.front.serving import eventually
+from tests.gateway.stub_service import updated
 
 from .peer import Connection, Peer, a_request, answers, peer
 
@@ -152,13 +153,13 @@ async def test_a_reload_that_turns_http2_on_or_off_changes_what_is_spoken() -> N
         served = Served(there)
         assert (200, b"ok") == await served.ask()
         config = served.service.config
-        off = served.service.updated(ServiceConfig(endpoints=config.endpoints, balancer="first", command=config.command))
+        off = updated(served.service, ServiceConfig(endpoints=config.endpoints, balancer="first", command=config.command))
         await eventually(lambda: there.connections[0].closed)
         attempts = off.attempts(a_request())
         with pytest.raises(UpstreamError, match=r"not valid HTTP/1\.1|closed"):
             await attempts.answered()
         await attempts.close()
-        served.service = off.updated(config)
+        served.service = updated(off, config)
         assert (200, b"ok") == await served.ask()
         served.close()
 
