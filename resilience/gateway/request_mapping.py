@@ -60,6 +60,10 @@ class Clients:
         """Whether a peer is a trusted proxy."""
         return within(address_of(peer), self._trusted)
 
+    def vouch_for(self, head: RequestHead) -> bool:
+        """Whether what a request says of where it came from is believed."""
+        return head.client is not None and self.is_trusted(head.client[0])
+
     def address(self, head: RequestHead) -> Address | None:
         """The client's address: the peer's, or the last in X-Forwarded-For that is no trusted proxy's."""
         if head.client is None:
@@ -192,7 +196,7 @@ class Admission:
         if head.path == b"*" and head.method == "OPTIONS" and not head.query:
             raise ServerOptions
         try:
-            named = absolute(head.path)
+            named = absolute(head.path, is_secured=head.scheme == "https" or self._clients.vouch_for(head))
             if named is None:
                 return host, head.path
             host = authority(named[0])
