@@ -22,10 +22,11 @@ from .framing import BODILESS
 from .problem import Problem
 from .upstream import Header
 
-#: Never forwarded; RFC 9110 7.6.1, RFC 9113 8.2.2, and "Proxy", which CGI takes for HTTP_PROXY.
+#: Never forwarded; RFC 9110 7.6.1, RFC 9113 8.2.2, and "Proxy", which CGI takes for HTTP_PROXY. Not so Trailer, which
+#: tells of what trailers there were, even to those whom these do not reach (RFC 9110, 6.6.2).
 HOP_BY_HOP: Final = frozenset({
-    b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"te", b"trailer", b"upgrade",
-    b"http2-settings", b"proxy-authenticate", b"proxy-authorization", b"proxy-authentication-info", b"expect", b"proxy",
+    b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"te", b"upgrade", b"http2-settings",
+    b"proxy-authenticate", b"proxy-authorization", b"proxy-authentication-info", b"expect", b"proxy",
 })
 #: Written anew from what the gateway itself knows.
 _FRAMING: Final = frozenset({b"host", b"content-length"})
