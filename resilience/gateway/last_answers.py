@@ -10,8 +10,9 @@ in bytes, with what they are found by; the one used least recently goes first.
 What a client has changed is not given again as it was: a request with another than a safe method, if it succeeds, has
 all that is kept for its target forgotten (RFC 9111, 4.4), and so has a newer answer that may not be kept.
 
-A filter may take the credentials off a request, which then looks like anybody's: an answer is given again only to the
-one for whom the filters took the caller, and for the same cookies.
+A filter may take the credentials off a request, which then looks like anybody's, or tell the service in a header whose
+it is: an answer is given again only to the one for whom the filters took the caller, if they have added the same headers,
+and for the same scheme and cookies.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _VARYING: Final = frozenset({b"accept-encoding", b"origin"})
 #: Methods that change nothing (RFC 9110, 9.2.1).
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 #: Headers that must be the same for an answer to be given again. One with cookies may be of a session.
-_TELLING: Final = _VARYING | {b"x-forwarded-host", b"cookie"}
+_TELLING: Final = _VARYING | {b"x-forwarded-host", b"x-forwarded-proto", b"cookie"}
 
 
 @attrs.frozen
