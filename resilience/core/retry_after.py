@@ -88,10 +88,10 @@ def _in_headers(headers: Any, wall: Callable[[], float] | None) -> float | None:
     asked = _seconds(value)
     if asked is not None or not isinstance(value, str):
         return asked
-    until, said = _date(value), headers.get("date")
+    until, said = http_date(value), headers.get("date")
     if until is None:
         return None
-    sent = _date(said) if isinstance(said, str) else None
+    sent = http_date(said) if isinstance(said, str) else None
     if sent is None and wall is not None:
         sent = wall()
     return None if sent is None else max(0.0, until - sent)
@@ -117,7 +117,7 @@ def _seconds(value: Any) -> float | None:
     return seconds if 0 <= seconds < float("inf") else None
 
 
-def _date(value: str) -> float | None:
+def http_date(value: str) -> float | None:
     """Seconds since 1970; None: it is no date. One without a zone, as asctime() writes it, is in UTC in HTTP."""
     try:
         return float(timegm(email.utils.parsedate_to_datetime(value).utctimetuple()))

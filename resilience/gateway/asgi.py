@@ -110,6 +110,8 @@ class AsgiInbound:
         """See Inbound."""
         if self._adds:
             headers = [header for header in headers if header[0] not in self._adds]
+        if status == 426:  # nobody can upgrade here
+            headers = [header for header in headers if header[0] != b"upgrade"]
         self._has_started = True
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 

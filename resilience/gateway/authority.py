@@ -59,17 +59,24 @@ def authority(host: bytes) -> Authority:
     return Authority(name, b"%b:%b" % (name, port) if port else name)
 
 
-def absolute(target: bytes) -> tuple[bytes, bytes] | None:
+def absolute(target: bytes, *, is_secured: bool) -> tuple[bytes, bytes] | None:
     """The authority and the path of a request target in absolute form; None if it is in another form.
 
+    Args:
+        target: Raw, without its query.
+        is_secured: Whether it came by TLS, or from whom one believes that it once did.
+
     Raises:
-        AuthorityError: Its scheme is not that of a gateway for HTTP.
+        AuthorityError: Its scheme is not that of a gateway for HTTP, or not that of its connection.
     """
     found = _ABSOLUTE(target)
     if found is None:
         return None
-    if found[1].lower() not in (b"http", b"https"):
+    scheme = found[1].lower()
+    if scheme not in (b"http", b"https"):
         raise AuthorityError("a target that is neither http nor https")
+    if scheme == b"https" and not is_secured:  # RFC 9110, 7.4
+        raise AuthorityError("an https target on a connection without TLS")
     return found[2], found[3]
 
 

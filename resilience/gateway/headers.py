@@ -22,10 +22,11 @@ from .framing import BODILESS
 from .problem import Problem
 from .upstream import Header
 
-#: Never forwarded; RFC 9110 7.6.1, RFC 9113 8.2.2, and "Proxy", which CGI takes for HTTP_PROXY.
+#: Never forwarded; RFC 9110 7.6.1, RFC 9113 8.2.2, and "Proxy", which CGI takes for HTTP_PROXY. Not so Trailer, which
+#: tells of what trailers there were, even to those whom these do not reach (RFC 9110, 6.6.2).
 HOP_BY_HOP: Final = frozenset({
-    b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"te", b"trailer", b"upgrade",
-    b"http2-settings", b"proxy-authenticate", b"proxy-authorization", b"proxy-authentication-info", b"expect", b"proxy",
+    b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"te", b"upgrade", b"http2-settings",
+    b"proxy-authenticate", b"proxy-authorization", b"proxy-authentication-info", b"expect", b"proxy",
 })
 #: Written anew from what the gateway itself knows.
 _FRAMING: Final = frozenset({b"host", b"content-length"})
@@ -171,18 +172,19 @@ def to_client(headers: Sequence[Header], via: bytes, status: int = 200) -> list[
         headers: Of the answer.
         via: The whole element to add to Via: version and name.
         status: Of the answer. One with status 204 or 304 has no body, and loses its length: the former must not have
-            one (RFC 9110, 8.6), and servers wait in vain for what the latter may announce.
+            one (RFC 9110, 8.6), and servers wait in vain for what the latter may announce. 426 must say what to
+            upgrade to (15.5.22).
     """
     result: list[Header] = []
     nominating = False
     for header in headers:
         name = header[0]
-        if name not in HOP_BY_HOP:
+        if name not in HOP_BY_HOP or (name == b"upgrade" and status == 426):
             result.append(header)
         elif name == b"connection" and header[1] not in _NAMES_NOTHING:
             nominating = True
     if nominating:
-        named = _nominated(headers)
+        named = _nominated(headers) - HOP_BY_HOP  # of which it is said above what becomes of them
         result = [header for header in result if header[0] not in named]
     if status in BODILESS:
         result = [header for header in result if header[0] != b"content-length"]

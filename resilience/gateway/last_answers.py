@@ -10,20 +10,26 @@ in bytes, with what they are found by; the one used least recently goes first.
 What a client has changed is not given again as it was: a request with another than a safe method, if it succeeds, has
 all that is kept for its target forgotten (RFC 9111, 4.4), and so has a newer answer that may not be kept.
 
-A filter may take the credentials off a request, which then looks like anybody's: an answer is given again only to the
-one for whom the filters took the caller, and for the same cookies.
+A filter may take the credentials off a request, which then looks like anybody's, or tell the service in a header whose
+it is: an answer is given again only to the one for whom the filters took the caller, if they have added the same
+headers, and for the same scheme and cookies.
+
+An answer is as old as it says, or as its Date is (RFC 9111, 4.2.3). One without a Date gets that of its arrival.
 """
 
 from __future__ import annotations
 
 import re
+import time
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from email.utils import formatdate
 from math import inf
 from typing import Final
 
 import attrs
 
+from ..core.retry_after import http_date
 from .upstream import Header, Request
 
 MOST_BYTES: Final = 16 * 1024 * 1024
@@ -38,7 +44,7 @@ _VARYING: Final = frozenset({b"accept-encoding", b"origin"})
 #: Methods that change nothing (RFC 9110, 9.2.1).
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 #: Headers that must be the same for an answer to be given again. One with cookies may be of a session.
-_TELLING: Final = _VARYING | {b"x-forwarded-host", b"cookie"}
+_TELLING: Final = _VARYING | {b"x-forwarded-host", b"x-forwarded-proto", b"cookie"}
 
 
 @attrs.frozen
@@ -65,8 +71,14 @@ class LastAnswer:
 class LastAnswers:
     """The last good answers of one service. Of one event loop."""
 
-    def __init__(self, stale: float) -> None:
-        self._stale = stale
+    def __init__(self, stale: float, epoch: Callable[[], float] = time.time) -> None:
+        """Nothing is kept yet.
+
+        Args:
+            stale: For how long an answer may be given again, seconds.
+            epoch: Seconds since 1970, which a Date is compared with.
+        """
+        self._stale, self._epoch = stale, epoch
         self._answers: OrderedDict[tuple[Hashable, ...], LastAnswer] = OrderedDict()
         self._of_target: dict[tuple[Hashable, ...], set[tuple[Hashable, ...]]] = {}
         self._size = 0
@@ -99,7 +111,7 @@ class LastAnswers:
         for name, value in headers:
             if name == b"set-cookie" or (name == b"vary" and not _named(value) <= _VARYING):
                 return
-        age = _age(headers)
+        headers, age = self._dated(headers)
         stale = min(self._stale, _allowed_s(headers, age))
         if stale <= 0:
             return
@@ -110,6 +122,14 @@ class LastAnswers:
         self._size += size
         while self._size > MOST_BYTES:
             self._forget(next(iter(self._answers)))
+
+    def _dated(self, headers: list[Header]) -> tuple[list[Header], int]:
+        """The headers of an answer that has come, with a Date, and how old it is by them, in seconds."""
+        epoch, said = self._epoch(), next((value for name, value in headers if name == b"date"), None)
+        if said is None:
+            return [*headers, (b"date", formatdate(epoch, usegmt=True).encode())], _age(headers)
+        date = http_date(said.decode("latin-1"))
+        return headers, _age(headers) if date is None else max(_age(headers), min(_OLDEST, int(epoch - date)))
 
     def find(self, request: Request, now: float) -> LastAnswer | None:
         """An answer that may be given to this request."""

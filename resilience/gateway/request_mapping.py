@@ -174,7 +174,7 @@ class Admission:
         if head.path == b"*" and head.method == "OPTIONS" and not head.query:
             raise ServerOptions
         try:
-            named = absolute(head.path)
+            named = absolute(head.path, is_secured=head.scheme == "https" or self._clients.peer_is_trusted(head))
             if named is None:
                 return host, head.path
             host = authority(named[0])

@@ -12,7 +12,7 @@ from .upstream import Header
 _NEVER: Final = HOP_BY_HOP | CLAIMS | {
     b"age", b"authorization", b"cache-control", b"content-encoding", b"content-length", b"content-range",
     b"content-type", b"cookie", b"date", b"expires", b"host", b"location", b"max-forwards", b"pragma", b"range",
-    b"retry-after", b"set-cookie", b"vary", b"via", b"warning", b"www-authenticate"}
+    b"retry-after", b"set-cookie", b"trailer", b"vary", b"via", b"warning", b"www-authenticate"}
 _NEVER_BEGINNING: Final = (b"x-forwarded-", b"if-", b"access-control-", b"sec-")
 
 

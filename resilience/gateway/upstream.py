@@ -143,7 +143,8 @@ class Request:
             must not raise.
         asked: Called with the name of each endpoint that is asked; must not raise.
         client: Address of the client, as far as trusted proxies tell; None: nobody knows, or nobody goes by it.
-        owner: Who sent it, as far as filters found out: what is kept of its answer is given to nobody else.
+        owner: Who sent it, as far as filters found out, and what they have added to its headers: what is kept of its
+            answer is given to nobody else.
     """
 
     method: str

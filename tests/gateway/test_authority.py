@@ -29,13 +29,19 @@ def test_what_is_no_host_is_refused(host: bytes) -> None:
     (b"/x", None), (b"*", None), (b"h:80", None), (b"", None), (b"http://h/x", (b"h", b"/x")),
     (b"HTTPS://h:1/x//y", (b"h:1", b"/x//y")), (b"http://h", (b"h", b"")), (b"http://u@h/x", (b"u@h", b"/x"))])
 def test_an_absolute_target_has_an_authority_and_a_path(target: bytes, found: tuple[bytes, bytes] | None) -> None:
-    assert found == absolute(target)
+    assert found == absolute(target, is_secured=True)
 
 
 @pytest.mark.parametrize("target", [b"ftp://h/x", b"file:///etc/passwd", b"gopher://h"])
 def test_other_schemes_than_those_of_http_are_refused(target: bytes) -> None:
     with pytest.raises(AuthorityError, match="neither http nor https"):
-        absolute(target)
+        absolute(target, is_secured=True)
+
+
+def test_an_https_target_must_have_come_by_tls() -> None:
+    assert (b"h", b"/x") == absolute(b"http://h/x", is_secured=False)
+    with pytest.raises(AuthorityError, match="without TLS"):
+        absolute(b"HTTPS://h/x", is_secured=False)
 
 
 @pytest.mark.parametrize(("host", "fine"), [

@@ -63,7 +63,7 @@ def counted(gateway: Gateway) -> dict[str, float]:
 
 @pytest.mark.parametrize(("sent", "said"), [
     (b"GET /odd?a=1 HTTP/1.1\r\nHost : gw\r\n\r\n", ("GET", "/odd?a=1", "1.1", 400, "bad_request")),
-    (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", ("-", "-", "-", 501, "not_implemented")),
+    (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", ("-", "-", "-", 400, "bad_request")),
     (b"CONNECT x:1 HTTP/1.1\r\nHost: x:1\r\n\r\n", ("CONNECT", "x:1", "1.1", 501, "not_implemented")),
     (b"BREW /pot HTTP/1.1\r\nHost : gw\r\n\r\n", ("BREW", "/pot", "1.1", 400, "bad_request")),
     (b"GET /large HTTP/1.1\r\nHost: gw\r\n" + b"A: b\r\n" * 300 + b"\r\n", ("GET", "/large", "1.1", 431, "head_too_large")),

@@ -8,6 +8,7 @@ import pytest
 
 from resilience.gateway.config.fallbacks import FallbackConfig
 from resilience.gateway.fallbacks import Fallbacks
+from resilience.gateway.last_answers import LastAnswers
 from resilience.gateway.upstream import Header, Request
 from tests.issues.gateway_parts import asked, configured, served, upstream
 
@@ -25,6 +26,32 @@ def kept(*headers: Header, stale: float = 60.0) -> Fallbacks:
 def ages(fallbacks: Fallbacks, now: float) -> list[bytes]:
     found = fallbacks.kept(REQUEST, now)
     return [] if found is None else [value for name, value in found[1] if name == b"age"]
+
+
+DATE = 1_700_000_000  # Tue, 14 Nov 2023 22:13:20 GMT
+
+
+@pytest.mark.parametrize(("headers", "age"), [
+    ([(b"date", b"Tue, 14 Nov 2023 22:13:20 GMT")], 302), ([(b"date", b"Tuesday, 14-Nov-23 22:13:20 GMT")], 302),
+    ([(b"date", b"Tue Nov 14 22:13:20 2023")], 302), ([(b"date", b"Tue, 14 Nov 2023 22:13:20 GMT"), (b"age", b"500")], 502),
+    ([(b"date", b"Tue, 14 Nov 2023 22:18:25 GMT")], 2), ([(b"date", b"soon")], 2), ([(b"date", b"\xff")], 2), ([], 2)])
+def test_without_an_age_it_is_as_old_as_its_date(headers: list[Header], age: int) -> None:
+    answers = LastAnswers(60.0, lambda: DATE + 300.0)
+    answers.keep(REQUEST, 200, headers, b"ok", 100.0)
+    found = Fallbacks(FallbackConfig(stale=60.0))
+    found.answers = answers
+    assert [b"%d" % age] == ages(found, 102.0)
+    kept = found.kept(REQUEST, 102.0)
+    assert kept is not None
+    dates = [value for name, value in kept[1] if name == b"date"]
+    assert dates == ([value for name, value in headers if name == b"date"] or [b"Tue, 14 Nov 2023 22:18:20 GMT"])
+
+
+def test_a_bound_of_its_own_counts_from_its_date() -> None:
+    for lasts, is_kept in ((b"310", True), (b"300", False)):
+        answers = LastAnswers(60.0, lambda: DATE + 300.0)
+        answers.keep(REQUEST, 200, [(b"date", b"Tue, 14 Nov 2023 22:13:20 GMT"), control(b"s-maxage=" + lasts)], b"ok", 0.0)
+        assert is_kept is (answers.find(REQUEST, 5.0) is not None)
 
 
 def control(value: bytes) -> Header:

@@ -11,7 +11,8 @@ from ..headers import CLAIMS, HOP_BY_HOP
 from .checks import checked
 
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}").fullmatch
-_REFUSED: Final = HOP_BY_HOP | CLAIMS | {b"host", b"content-length", b"via", b"cookie", b"authorization"}
+_REFUSED: Final = HOP_BY_HOP | CLAIMS | {
+    b"host", b"content-length", b"trailer", b"via", b"cookie", b"authorization"}
 
 
 def own_header_mistake(value: Any) -> str | None:

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from time import perf_counter
 from typing import Final
 
@@ -68,6 +68,7 @@ class Chain:
     compresses: bool = False
 
 
+_NOTHING: Final[frozenset[Header]] = frozenset()
 #: Of a route without filters whose errors are answered by an endpoint.
 NO_FILTERS: Final = Chain((), (), None)
 
@@ -102,6 +103,8 @@ class FilterRunner:
         self._endpoints = {name: step for name, step in steps.items()
                            if step.config.enabled and step.said.kind is FilterKind.ENDPOINT}
         self._error_endpoint, self._identity = error_endpoint, identity
+        self._keeps_answers = any(
+            each.fallbacks is not None and each.fallbacks.answers is not None for each in services.values())
 
     async def serve(self, chain: Chain, admitted: Admitted, inbound: Inbound) -> None:
         """Answer an admitted request.
@@ -126,6 +129,7 @@ class FilterRunner:
             inbound.refused = None if context.refusal is None else context.refusal.reason
 
     async def _pass(self, chain: Chain, context: FilterContext, admitted: Admitted, inbound: Inbound) -> None:
+        came = frozenset(context.request.headers.lines) if self._keeps_answers else _NOTHING
         for step in chain.inbound:
             if context.refusal is not None:
                 break
@@ -134,6 +138,8 @@ class FilterRunner:
                 await self._run(step, context)
         if self._identity is not None and context.identity is not None:  # endpoints may call services, too
             state(context.request.headers, self._identity, context.identity)
+        if self._keeps_answers:
+            admitted.request.owner = _owner(context, came)
         if context.refusal is None and context.static is None and context.endpoint is None \
                 and await self._is_forwarded(chain, context, admitted, inbound):
             return
@@ -203,9 +209,6 @@ class FilterRunner:
         if service is None:
             context.refuse(500, f"there is no service {context.service}")
             return False
-
-        if context.identity is not None:
-            admitted.request.owner = context.identity.key
         outbound = functools.partial(self._changed, chain, context) if chain.outbound else None
         try:
             outgoing = _outgoing(context.request, admitted.request, service)
@@ -286,6 +289,13 @@ async def _has_body(response: FilterResponse | None, body: AnswerBody | None, li
     if response.body is None and body is not None:
         response.body = response.original = await body.whole(limit)
     return response.body is not None and len(response.body) <= limit
+
+
+def _owner(context: FilterContext, came: frozenset[Header]) -> Hashable:
+    """See upstream.Request: what is known of who has sent a request, and all that filters tell the service of it."""
+    identity = context.identity
+    told = tuple(line for line in context.request.headers.lines if line not in came)
+    return None if identity is None else identity.key, told
 
 
 def _forget_answer(context: FilterContext) -> None:

@@ -16,7 +16,7 @@ from ..upstream import Header
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+").fullmatch
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*").fullmatch
-_OURS: Final = HOP_BY_HOP | {b"host", b"content-length"}
+_OURS: Final = HOP_BY_HOP | {b"host", b"content-length", b"trailer"}
 
 
 class Fields:

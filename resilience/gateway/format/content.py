@@ -12,6 +12,8 @@ from .unreadable_body import UnreadableBodyError
 
 #: Codings that can be undone, with zlib's window for each.
 _WINDOWS: Final = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
+#: Members that a body coded by gzip may have.
+MOST_MEMBERS: Final = 100
 #: What an answer with the status 415 says of them (RFC 9110, 12.5.3).
 ACCEPTED: Final = {"accept-encoding": "gzip, deflate"}
 #: Headers that say something of the bytes of a body, beside its length: of one coding, of one version of it.
@@ -103,15 +105,10 @@ def decoded(body: bytes, headers: Iterable[Header], most: int) -> bytes:
         return body
     if len(codings) > 1 or codings[0] not in _WINDOWS:
         raise UnknownCodingError("the body has a content coding that cannot be undone here")
-    undo = zlib.decompressobj(_WINDOWS[codings[0]])
-    try:
-        plain = undo.decompress(body, most + 1)
-        is_whole = undo.eof and not undo.unused_data
-    except zlib.error:
-        plain, is_whole = b"", False
-    if len(plain) > most:
+    plain, is_whole = _undone(body, codings[0], most + 1)
+    if plain is not None and len(plain) > most:
         raise _too_large(most)
-    if not is_whole:
+    if plain is None or not is_whole:
         raise BrokenCodingError("the body is not coded as its Content-Encoding says")
     return plain
 
@@ -130,9 +127,33 @@ def beginning(body: bytes, headers: Iterable[Header], most: int) -> bytes | None
     if len(codings) > 1 or codings[0] not in _WINDOWS:
         return None
     try:
-        return zlib.decompressobj(_WINDOWS[codings[0]]).decompress(body, most)
-    except zlib.error:
+        return _undone(body, codings[0], most)[0]
+    except TooLargeError:
         return None
+
+
+def _undone(body: bytes, coding: bytes, most: int) -> tuple[bytes | None, bool]:
+    """At most *most* bytes of a *body* without its *coding*, and whether that is all of it, and nothing else follows.
+
+    gzip may have several members, one right behind the other (RFC 1952, 2.2): whoever appends to a file, or compresses
+    in blocks, makes them.
+
+    None stands for a body that does not even begin so.
+
+    Raises:
+        TooLargeError: It has too many members: what follows a member is copied each time.
+    """
+    plain = b""
+    for number in range(MOST_MEMBERS):
+        undo = zlib.decompressobj(_WINDOWS[coding])
+        try:
+            plain += undo.decompress(body, most - len(plain))
+        except zlib.error:
+            return plain if number else None, False
+        body = undo.unused_data
+        if not undo.eof or not body or coding == b"deflate" or len(plain) >= most:
+            return plain, undo.eof and not body
+    raise TooLargeError(f"the body has more than {MOST_MEMBERS} members of gzip")
 
 
 def prefers_gzip(headers: Iterable[Header]) -> bool:

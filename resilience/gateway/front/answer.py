@@ -30,9 +30,10 @@ class AnswerHead:
         lines: Status line and headers.
         length: What Content-Length said; None: there was none.
         close: Whether the connection is to be closed after it.
+        upgrades: Whether it names protocols to switch to.
     """
 
-    __slots__ = ("close", "length", "lines")
+    __slots__ = ("close", "length", "lines", "upgrades")
 
     def __init__(self, status: int, headers: Sequence[Header], date: bytes) -> None:
         """Read the *headers*, and add the *date* unless they have one.
@@ -43,6 +44,7 @@ class AnswerHead:
         lines = [_STATUS.get(status) or _status_line(status)]
         self.length: int | None = None
         self.close = False
+        self.upgrades = status == 426 and any(name == b"upgrade" for name, _ in headers)
         for name, value in headers:
             if name not in _OURS:
                 lines.append(b"%b: %b\r\n" % (name, value))

@@ -130,10 +130,11 @@ class Connection(asyncio.Protocol):
 
     def _probe(self, now: float) -> None:
         """The client has sent all that it will; find out whether it still reads."""
-        # A client that is gone answers the first probe by a reset, which only the next one meets.
-        self.deadline = now + (PROBE_AGAIN_S if self._probed else 0.0)
-        self._probed = True
         exchange = self._exchange
+        # A client that is gone answers the first probe by a reset, which only the next one meets.
+        is_first = not self._probed and exchange is not None and not exchange.started
+        self.deadline = now + (0.0 if is_first else PROBE_AGAIN_S)
+        self._probed = True
         if exchange is None:
             self._abort()
         elif self.writable is not None:  # it has something to take, and a bound for that

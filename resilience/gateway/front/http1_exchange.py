@@ -133,9 +133,12 @@ class Http1Exchange:
     def _connection_line(self, answer: AnswerHead) -> bytes:
         """What is said of the connection, which decides about it, too."""
         request = self.request
+        said = b"upgrade" if answer.upgrades else b""  # whoever names protocols must say this, too (RFC 9110, 7.8)
         if not self._connection.keep(not answer.close and request.keep_alive and request.complete):
-            return b"connection: close\r\n"
-        return b"" if self.head.version == "1.1" else b"connection: keep-alive\r\n"
+            said = b"close, upgrade" if said else b"close"
+        elif self.head.version != "1.1":
+            said = b"keep-alive"
+        return b"connection: %b\r\n" % said if said else b""
 
     async def write(self, piece: bytes) -> None:
         """See Inbound."""

@@ -93,7 +93,7 @@ class Http2Connection(asyncio.Protocol):
         self._resets, self._cheap = Allowance(*RESETS), Allowance(*CHEAP_FRAMES)
         self._limit: float = settings.connection_requests or inf
         self._served = self._silent = self.sent = 0
-        self._gone = self._cut = self._said_leaving = self._said_goaway = False
+        self._is_begun = self._gone = self._cut = self._said_leaving = self._said_goaway = False
         self._h2 = H2(client_side=False)
         self.wire = Wire(self._h2, transport, front.loop)
         self._h2.local_settings = Settings(client=False, initial_values={
@@ -195,6 +195,10 @@ class Http2Connection(asyncio.Protocol):
         self._silent = 0 if events else self._silent + len(data)
         if self._silent > CONNECTION_WINDOW + 2 * self.front.settings.head_bytes:
             self._end(ErrorCodes.FRAME_SIZE_ERROR)
+        if events and not self._is_begun:
+            self._is_begun = isinstance(events[0], RemoteSettingsChanged)
+            if not self._is_begun:  # RFC 9113, 3.4; h2 does not ask for them
+                self._end(ErrorCodes.PROTOCOL_ERROR)
         for event in events:
             if not self.wire.is_over:
                 self._on(event)

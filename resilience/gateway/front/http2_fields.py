@@ -54,7 +54,7 @@ class RequestReader:
         """The request in a field section.
 
         Args:
-            fields: As they came, cookies joined.
+            fields: As they came.
             ended: Whether no body follows.
 
         Raises:
@@ -73,7 +73,7 @@ class RequestReader:
         headers, differs = _with_host(pseudo.get(b":authority"), headers)
         if differs:
             refusal = Refusal(400, "the request has a Host other than its :authority")
-        target = pseudo[b":path"]
+        headers, target = _with_one_cookie(headers), pseudo[b":path"]
         if len(target) > MAX_TARGET_BYTES:
             refusal = TARGET_TOO_LONG
         elif len(headers) > self._max_headers or len(target) + size_of(headers) > self._max_head_bytes:
@@ -116,6 +116,14 @@ def _open(request: Http2Request, protocol: bytes) -> None:
     request.hop = HopRequest((b"websocket",), hop is not None and hop.takes_trailers)
     head.method, head.unsized = "GET", False
     head.headers = [*(header for header in head.headers if header[0] != _KEY), (_KEY, request.key)]
+
+
+def _with_one_cookie(headers: list[Header]) -> list[Header]:
+    """The headers with all cookies in one, as HTTP/1.1 has them (RFC 9113, 8.2.3); some may be empty."""
+    cookies = [value for name, value in headers if name == b"cookie"]
+    if len(cookies) < 2:
+        return headers
+    return [*(header for header in headers if header[0] != b"cookie"), (b"cookie", b"; ".join(filter(None, cookies)))]
 
 
 def _with_host(authority: bytes | None, headers: list[Header]) -> tuple[list[Header], bool]:

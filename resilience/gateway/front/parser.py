@@ -8,7 +8,8 @@ closes its connection. What it does not look at is looked at here:
                          longer than MAX_TARGET_BYTES               414
     the head             more bytes, or more headers, than may be   431
     chunks               extensions and trailers without end        400
-    the method           a token that llhttp does not know passes, unless it comes behind another request: 501
+    the method           a token that llhttp does not know passes, unless it comes behind another request: 501;
+                         what is no token is 400
 
 A request that would like to switch protocols and has a body keeps its protocol, as RFC 9110, 7.8 allows. httptools
 takes what follows its head for bytes of the other protocol; the body would be read as the next request.
@@ -39,6 +40,9 @@ _PER_CHUNK: Final = 32
 #: Requests that one read may bring beyond the one under way.
 MAX_PIPELINED: Final = 64
 
+_VERSION: Final = Refusal(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
+_OTHER_VERSION: Final = "Invalid HTTP version"  # llhttp's words for one that it does not know
+
 #: What llhttp knows as methods of HTTP. Any other token is parsed in the disguise of a method with the same framing.
 _PARSED: Final = frozenset((
     b"DELETE GET HEAD POST PUT CONNECT OPTIONS TRACE COPY LOCK MKCOL MOVE PROPFIND PROPPATCH SEARCH UNLOCK BIND REBIND "
@@ -46,7 +50,10 @@ _PARSED: Final = frozenset((
     b"UNLINK SOURCE QUERY").split())
 _DISGUISE: Final = b"PUT"
 _NAMES: Final = {name: name.decode() for name in _PARSED}
-_TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64} ").match
+_CHAR: Final = rb"!#$%&'*+.^_`|~0-9A-Za-z-"
+_METHOD: Final = re.compile(rb"(?:\r\n)*([%b]{1,64}) " % _CHAR).match
+#: What is no request line, since something else follows what may be a method, or a blank comes first.
+_NO_METHOD: Final = re.compile(rb"(?:\r\n)*(?: |[%b]*[^ %b])" % (_CHAR, _CHAR)).match
 _WATCHED: Final = frozenset({b"expect", b"te", b"upgrade"})
 
 
@@ -204,9 +211,12 @@ class RequestParser:
     def _fail(self, error: httptools.HttpParserError, data: bytes) -> None:
         """Refuse what llhttp, or one of its callbacks, has refused, unless *data* begins with a method of its own."""
         if self.refusal is None and not self._disguised(data):
-            unknown = isinstance(error, httptools.HttpParserInvalidMethodError)
-            self.refusal = (Refusal(501, "the request's method is not known here") if unknown
-                            else Refusal(400, "the request is not valid HTTP/1.1"))
+            if isinstance(error, httptools.HttpParserInvalidMethodError) and not _NO_METHOD(data):
+                self.refusal = Refusal(501, "the request's method is not known here")
+            elif str(error) == _OTHER_VERSION:
+                self.refusal = _VERSION
+            else:
+                self.refusal = Refusal(400, "the request is not valid HTTP/1.1")
 
     def _bound(self, body: Incoming | None, before: int) -> None:
         """Refuse a head, or what is around the chunks of a *body*, that grows without end."""
@@ -235,12 +245,12 @@ class RequestParser:
 
     def _disguised(self, data: bytes) -> bool:
         """Parse a request whose method llhttp does not know as if it had another; whether that was what is wrong."""
-        token = _TOKEN(data)
-        if token is None or token.group()[:-1] in _PARSED or self._method:
+        found = _METHOD(data)
+        if found is None or found[1] in _PARSED or self._method:
             return False
         self._start_over()
-        self._method = token.group()[:-1].decode()
-        self.feed(_DISGUISE + data[token.end() - 1:])
+        self._method = found[1].decode()
+        self.feed(_DISGUISE + data[found.end() - 1:])
         return True
 
     def _too_large(self) -> None:
@@ -291,7 +301,7 @@ class RequestParser:
         parser, headers, url = self._parser, self._headers, self._url
         version: str = parser.get_http_version()
         if version not in ("1.1", "1.0"):
-            self._refuse(Refusal(400 if version == "0.9" else 505, "only HTTP/1.1 and HTTP/1.0 are spoken here"))
+            self._refuse(Refusal(400, _VERSION.detail) if version == "0.9" else _VERSION)
         self._completed = True
         if self._head_bytes + self._fed > self._max_head_bytes:
             self._check_size()

@@ -64,7 +64,7 @@ class H2(H2Connection):
     def __init__(self, *, client_side: bool) -> None:
         super().__init__(H2Configuration(
             client_side=client_side, header_encoding=None, validate_inbound_headers=False,
-            validate_outbound_headers=False, normalize_outbound_headers=False))
+            normalize_inbound_headers=False, validate_outbound_headers=False, normalize_outbound_headers=False))
         # Many clients share a connection to an upstream: nothing of one's requests shows in the size of another's.
         # Huffman's code costs more time there than its bytes do on the way.
         self.encoder = TableEncoder(0 if client_side else TABLE_BYTES, huffman=not client_side)

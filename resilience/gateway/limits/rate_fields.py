@@ -35,6 +35,18 @@ def policy_field(name: str, quota: int, window_s: float, unit: str | None = None
     return POLICY, f"{_string(name)};q={min(quota, _MOST)}{more};w={max(1, math.ceil(window_s))}".encode()
 
 
+def left_of(units: float, used: float, interval_s: float) -> tuple[float, float]:
+    """Units that are left, and seconds until all are, or, if none is, until the next one is.
+
+    Args:
+        units: That there are at most.
+        used: Of them, or more, on credit.
+        interval_s: In which one comes back.
+    """
+    left = units - used + 1e-6
+    return left, interval_s * (used if left >= 1.0 else used - units + 1.0)
+
+
 def limit_field(name: str, left: float, wait_s: float) -> Header:
     """The field that says what is *left* of a limit; see above for *wait_s*."""
     return LIMIT, f"{_string(name)};r={max(0, min(math.floor(left), _MOST))};t={max(0, math.ceil(wait_s))}".encode()

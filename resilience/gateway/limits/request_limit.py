@@ -20,6 +20,7 @@ from ...engine.cost_account import CostAccount
 from ...errors import RateLimitedError
 from ...registry import Registry
 from ..change import Act, at_once
+from .rate_fields import left_of
 
 #: Callers that are told apart at once.
 MAX_KEYS: Final = 100_000
@@ -148,10 +149,10 @@ class RequestLimit:
             self._limiter.correct(booking, more, now)
 
     def left(self, booking: Booking) -> tuple[float, float]:
-        """Units that the caller of a *booking* has left, and seconds until it has all of them."""
+        """Units that the caller of a *booking* has left, and for how long it waits for more; see left_of()."""
         spent_s = max(0.0, booking.pace.tat - self._clock())
-        policy = self._limiter.config
-        return (policy.burst or policy.calls) - spent_s / self._limiter.emission_interval + 1e-6, spent_s
+        policy, interval_s = self._limiter.config, self._limiter.emission_interval
+        return left_of(policy.burst or policy.calls, spent_s / interval_s, interval_s)
 
 
 _known: weakref.WeakKeyDictionary[Registry, dict[str, RequestLimit]] = weakref.WeakKeyDictionary()

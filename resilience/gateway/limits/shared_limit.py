@@ -35,6 +35,7 @@ from ...shared.lease import Lease, Need
 from ...shared.limiter import SharedLimiter
 from ...shared.store import Store
 from ..change import Act, at_once
+from .rate_fields import left_of
 from .request_limit import RequestLimit, policy_of
 
 #: What may become of a limit without its store.
@@ -190,12 +191,11 @@ class SharedLimit:
         self.settle(booking, 0.0)
 
     def left(self, booking: SharedBooking) -> tuple[float, float]:
-        """Units that the caller of a *booking* has left, and seconds until it has all of them, as far as is known."""
+        """Units that the caller of a *booking* has left, and for how long it waits for more, as far as is known."""
         if booking.local is not None:
             return self._local.left(booking.local)
         interval = self._limiter.interval
-        used = booking.lease.used_at(self._clock(), interval)
-        return self._limiter.burst - used + 1e-6, used * interval
+        return left_of(self._limiter.burst, booking.lease.used_at(self._clock(), interval), interval)
 
     # -- within
 

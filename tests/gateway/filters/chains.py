@@ -19,7 +19,7 @@ class NoService:
 
     max_body = None
     preserve_host = False
-    idle = None
+    idle = fallbacks = None
 
     def __init__(self, name="up"):
         self.name = name

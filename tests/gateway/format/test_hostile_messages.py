@@ -59,9 +59,10 @@ def test_a_coding_is_undone_to_the_byte_and_whatever_is_off_is_broken():
     body = b"x" * 1000
     coded, head = gzip.compress(body), [(b"content-encoding", b"x-gzip")]
     assert decoded(coded, head, 1000) == body
-    for wrong in (coded[:-1], coded + b"x", coded + coded, b"", coded[:20], b"\x1f\x8b"):
+    assert decoded(coded + coded, head, 2000) == body + body  # members
+    for wrong in (coded[:-1], coded + b"x", coded + coded[:-1], b"", coded[:20], b"\x1f\x8b"):
         with pytest.raises(BrokenCodingError):
-            decoded(wrong, head, 1000)
+            decoded(wrong, head, 2000)
     with pytest.raises(TooLargeError):
         decoded(coded, head, 999)
     with pytest.raises(UnknownCodingError):
