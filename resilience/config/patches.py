@@ -31,7 +31,7 @@ from ..core.fallback import Fallback
 from ..core.thread_pool import ThreadPool
 from ..decorate.declaration import Declaration
 from ..decorate.decoration import guard
-from ..engine.callables import GUARD
+from ..engine.callables import GUARD, wrapped_by
 from ..engine.kit import Kit
 from ..policies.order import setting_kits
 from ..registry import Registry
@@ -188,7 +188,7 @@ class Patch:
             return False
         ours = _compiled(self._wrapper)
         while standing is not None and _compiled(standing) is not ours:
-            standing = getattr(standing, "__wrapped__", None)
+            standing = wrapped_by(standing)
         return standing is not None
 
     def is_at(self, target: str) -> bool:
