@@ -1,5 +1,6 @@
 """Hystrix-style resilience: breakers, bulkheads, timeouts and fallbacks, with live statistics."""
 
+from . import events as events
 from . import pickling as _pickling  # noqa: F401 - it tells copyreg how to pickle
 from .commands.command import Command
 from .commands.handles import handle_of, handles_of

@@ -3,6 +3,8 @@
 import ast
 import importlib
 import pathlib
+import subprocess
+import sys
 import types
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -20,7 +22,8 @@ LAYERS = [
     ["decorate"],
     ["pickling"],
     ["config"],
-    ["__init__", "events"],
+    ["events"],
+    ["__init__"],
     ["discovery", "shared"],
     ["integrations", "gateway", "asgi", "testing", "demo"],
     ["discovery.registry.server"],  # serves the registry on the gateway's front; nothing else of discovery knows that
@@ -132,6 +135,8 @@ def test_all_is_exactly_what_the_package_has_to_offer():
 
     assert set(resilience.__all__) == public_names(resilience) - (set(events.__all__) - set(resilience.__all__))
     assert {*resilience.__all__, "events"} == set(dir(resilience))
+    there = "import resilience; print([name for name in dir(resilience) if not hasattr(resilience, name)])"
+    assert "[]\n" == subprocess.run([sys.executable, "-c", there], capture_output=True, text=True, check=True).stdout
 
 
 def test_every_all_names_what_exists():

@@ -7,7 +7,7 @@ switched off, by whoever the table says.
 
 from __future__ import annotations
 
-import inspect
+import types
 from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any, Final, NamedTuple
@@ -17,7 +17,7 @@ import attrs
 from ..commands.command import Command, internals_of
 from ..commands.keyed_commands import KeyedCommands, keyspace_of
 from ..core.setting_names import nearest
-from ..engine.callables import GUARD, flavour_of, name_of
+from ..engine.callables import GUARD, flavour_of, innermost, name_of, said
 from ..engine.worst_case import WorstCase
 from ..engine.wrapper_spec import Flavour
 from ..policies.order import kit_of
@@ -198,7 +198,7 @@ def _chain(function: Any, in_force: Settings) -> Chain:
     if can_move and internals_of(guard.command).runtime.is_moved:
         flavour, can_move = Flavour.THREAD, False
     shown = [text for policy in guard.declaration.policies if (text := _policy(policy, in_force)) is not None]
-    code = getattr(inspect.unwrap(guard.fn), "__code__", None)
+    code = said(innermost(guard.fn), "__code__", types.CodeType)
     place = Place("no Python code") if code is None else Place(code.co_filename, code.co_firstlineno)
     return Chain(".".join(name_of(guard.fn)), flavour.value, tuple(shown), place, _STAYS if can_move else "",
                  _worst_case(guard.declaration.policies, in_force, flavour))

@@ -116,7 +116,10 @@ class Tables:
     def _leaves(self, command: Command) -> tuple[dict[str, Said], set[str]]:
         """All layers as one, and the settings that the file says of this very command."""
         leaves = layer_of(default_settings(), LIBRARY)
+        guards = self._guards(command.key)
         code = layer_of(declared(command), CODE)
+        if guards:  # an entry declared the command, as it was then; what it says now is a layer of its own
+            code = {name: each._replace(value=_field_default(name, each.value)) for name, each in code.items()}
         usual = {**field_defaults(), **{name: each.value for name, each in leaves.items()}}
         said = {name: each for name, each in code.items() if usual.get(name) != each.value}
         many = {**self.defaults, **self.groups.get(command.group, {})}
@@ -126,7 +129,7 @@ class Tables:
                   **leaves, **many, **said}
         own: set[str] = set()
         names = internals_of(command).names
-        for layer in (*self._guards(command.key), *(self.commands.get(name, {}) for name in names)):
+        for layer in (*guards, *(self.commands.get(name, {}) for name in names)):
             live = {name: each for name, each in layer.items() if name.split(".")[0] in settings()
                     and name.split(".")[0] not in internals_of(command).elsewhere}
             leaves.update(live)
@@ -135,6 +138,12 @@ class Tables:
 
     def _guards(self, key: str) -> list[Layer]:
         return [entry.layer for entry in self.guards.values() if key in entry.keys]
+
+
+def _field_default(name: str, declared: Any) -> Any:
+    """What a field of a policy is if nobody says it; what was *declared* if somebody must, or if it is no field."""
+    default = field_defaults().get(name, attrs.NOTHING)
+    return declared if default is attrs.NOTHING else default
 
 
 def _blamed(name: str, option: str | None, leaves: Mapping[str, Said]) -> Place:

@@ -253,7 +253,7 @@ class Overlay:
         It cannot after its module was made anew, nor if it could not be put in place when the module was imported.
         """
         known = self.patches.get(target)
-        if known is None or known.entry.structure != entry.structure:
+        if known is None or not known.entry.may_become(entry):
             return False
         if is_imported(target) and not is_being_imported(target):
             return known.is_in_force

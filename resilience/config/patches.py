@@ -31,7 +31,7 @@ from ..core.fallback import Fallback
 from ..core.thread_pool import ThreadPool
 from ..decorate.declaration import Declaration
 from ..decorate.decoration import guard
-from ..engine.callables import GUARD
+from ..engine.callables import GUARD, wrapped_by
 from ..engine.kit import Kit
 from ..policies.order import setting_kits
 from ..registry import Registry
@@ -106,7 +106,16 @@ class Entry:
         return (*(self.said(name) for name in _STRUCTURE), self.group_pool, self.off,
                 *(self._has(kit.name) for kit in setting_kits() if kit.usual is None),
                 *(self.layer.get(f"{kit.name}.{field}", (None,))[0] for kit in setting_kits() for field in kit.kept),
-                *(bool(value) for kit in setting_kits() for value in self._compiled_in(kit).values()))
+                {f"{kit.name}.{field}" for kit in setting_kits() for field, value in self._compiled_in(kit).items()
+                 if value})
+
+    def may_become(self, other: Entry) -> bool:
+        """Whether the guard that this entry made can be what the *other* says, while calls go on.
+
+        A plain function that is guarded without a timeout moves to worker threads with one, and back; one that is
+        guarded with a timeout is there for good.
+        """
+        return self.structure == other.structure and self._has("timeout") <= other._has("timeout")
 
     def declaration(self, registry: Registry) -> Declaration:
         """The decorator that the entry stands for; live settings have the library's defaults, layers say the rest.
@@ -179,7 +188,7 @@ class Patch:
             return False
         ours = _compiled(self._wrapper)
         while standing is not None and _compiled(standing) is not ours:
-            standing = getattr(standing, "__wrapped__", None)
+            standing = wrapped_by(standing)
         return standing is not None
 
     def is_at(self, target: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import types
 from typing import Any
@@ -11,7 +10,7 @@ import attrs
 
 from ..commands.command import Command, internals_of
 from ..core.callable_identity import same_word
-from ..engine.callables import flavour_of
+from ..engine.callables import flavour_of, innermost, said
 from ..errors import ConfigError
 from ..policies.settings import Settings
 from .declaration import Declaration
@@ -38,8 +37,8 @@ def _place(command: Command, name: str | None = None) -> str:
     stated = [each for each in others
               if name is None or name in each.declaration.settings(each.declaration.runs(flavour_of(each.fn)))[1]]
     for other in stated or others:
-        code = getattr(inspect.unwrap(other.fn), "__code__", None)
-        if isinstance(code, types.CodeType):
+        code = said(innermost(other.fn), "__code__", types.CodeType)
+        if code is not None:
             return f" ({os.path.basename(code.co_filename)}:{code.co_firstlineno})"
     return ""
 

@@ -14,7 +14,6 @@ others. Neither has a deadline, or a retry that repeats it: these were set for o
 
 from __future__ import annotations
 
-import functools
 import os
 import weakref
 from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
@@ -22,6 +21,7 @@ from contextvars import Context, copy_context
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar, overload
 
 from ..commands.command import Command, internals_of
+from ..commands.keyed_commands import KeyedCommands
 from ..core.batch import Collapse, Place
 from ..core.batch_results import deal, fail, outcome
 from ..core.exception_copy import traceback_of
@@ -30,7 +30,7 @@ from ..drivers.background_calls import detach
 from ..drivers.request import current_request
 from ..drivers.task_batches import TaskBatches
 from ..drivers.thread_batches import ThreadBatches
-from ..engine.callables import check_guardable, flavour_of, name_of
+from ..engine.callables import check_guardable, flavour_of, look_like, name_of, said
 from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError
 from ..metrics.batch_statistics import BatchStatistics
@@ -126,11 +126,12 @@ def _collapsed(fn: Any, config: Collapse) -> Any:
     _collapsers.add(calls)
     single = calls.of_method() if is_method else calls.of_function()
     shown = signature_of(single)
-    functools.update_wrapper(single, fn, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
+    look_like(single, fn, ("__module__", "__name__", "__qualname__", "__doc__"))
     setattr(single, BATCHED, Batched(weakref.ref(single), fn, config))
     single.__signature__ = shown  # type: ignore[attr-defined]  # not the batch function's
-    if hasattr(fn, "resilience"):
-        single.resilience = fn.resilience  # type: ignore[attr-defined]
+    handle = said(fn, "resilience", Command) or said(fn, "resilience", KeyedCommands)
+    if handle is not None:
+        single.resilience = handle  # type: ignore[attr-defined]
     return single
 
 
@@ -189,8 +190,7 @@ class _Calls:
         self._fn, self._name, self._key_of = fn, name, config.key
         self._by_request = config.scope == "request"
         self._context = _detached()
-        command = getattr(fn, "resilience", None)
-        self._command = command if isinstance(command, Command) else None
+        self._command = said(fn, "resilience", Command)
         registry = registry_of(fn)
         self._clock = registry.clock
         self._collapses = BatchStatistics(name, window=config.window, max_batch=config.max_batch, now=self._clock())

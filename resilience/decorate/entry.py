@@ -75,7 +75,8 @@ def enter(fn: Callable[..., Any], declaration: Declaration, below: Guard | None)
             agree(command, declaration, group, settings, stated, redefined)
             check_apart(fn, declaration, key, lambda found: found.command is command)
             internals = internals_of(command)
-            accounting = internals.accounting(fallback=fallback, ignore=declaration.ignore)
+            accounting = internals.accounting(fallback=fallback, ignore=declaration.ignore,
+                                              is_block=flavour.is_block)
             account = accounting.fallback
             fall_back = None if account is None else fallback_runner(fallback, account, flavour, fn)
             pool: Callable[[], WorkerPool] | None = None

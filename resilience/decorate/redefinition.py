@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..commands.command import Command, internals_of
-from ..engine.callables import name_of
+from ..engine.callables import innermost, layers, name_of, said
 from .declaration import Declaration
 from .wrapper_stack import Guard
 
@@ -40,10 +40,8 @@ def _function_of(below: Guard) -> Callable[..., Any] | None:
 def now_under(fn: Callable[..., Any], qualname: str) -> Iterator[Any]:
     """What stands under *qualname* in the module of *fn* until *fn* does, and all that it wraps."""
     first, *rest = qualname.split(".")
-    found = getattr(inspect.unwrap(fn), "__globals__", {}).get(first)
+    found = (said(innermost(fn), "__globals__", dict) or {}).get(first)
     for name in rest:
         found = inspect.getattr_static(found, name, None)
     found = found.fget if isinstance(found, property) else found
-    while found is not None:
-        yield found
-        found = getattr(found, "__wrapped__", None)
+    yield from layers(found)

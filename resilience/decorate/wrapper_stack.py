@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ..commands.command import Command, internals_of
 from ..commands.command_table import CommandTable
 from ..engine.call_accounting import CallAccounting
-from ..engine.callables import GUARD
+from ..engine.callables import GUARD, layers, said, wrapped_by
 from ..errors import ConfigError
 from ..policies.order import kit_of
 from ..registry import Registry
@@ -38,20 +38,16 @@ class Guard(NamedTuple):
 
 def guard_of(fn: Any) -> Guard | None:
     """The Guard of *fn* if it is one of our wrappers, and not somebody's wrapper around one."""
-    found = getattr(fn, GUARD, None)
-    if found is None and hasattr(fn, "_self_guarded"):
-        found = getattr(fn._self_guarded, GUARD, None)
-    return found if isinstance(found, Guard) and found.wrapper() is fn else None
+    found = said(fn, GUARD, Guard) or said(said(fn, "_self_guarded", object), GUARD, Guard)
+    return found if found is not None and found.wrapper() is fn else None
 
 
 def guards_in(fn: Callable[..., Any]) -> Iterator[Guard]:
     """The guards in the stack of *fn*, its own first, then those under other decorators."""
-    inner: Any = fn
-    while inner is not None:
+    for inner in layers(fn, _beneath):
         found = guard_of(inner)
         if found is not None:
             yield found
-        inner = _beneath(inner)
 
 
 def is_above(fn: Callable[..., Any], command: Command) -> bool:
@@ -80,4 +76,4 @@ def _beneath(fn: Any) -> Any:
     """What a wrapper, a partial or a bound method calls; None if that is all."""
     if isinstance(fn, functools.partial):
         return fn.func
-    return fn.__func__ if isinstance(fn, types.MethodType) else getattr(fn, "__wrapped__", None)
+    return fn.__func__ if isinstance(fn, types.MethodType) else wrapped_by(fn)

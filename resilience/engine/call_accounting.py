@@ -93,8 +93,11 @@ for _each in (ThreadIsolation.wait, Job.outcome, Job.run, JobRace.result, RateLi
 _NO_TIME_LEFT, _RATE_LIMITED = int(Event.NO_TIME_LEFT), int(Event.RATE_LIMITED)
 _RAN = frozenset(EVENT_OF.values()) - {EVENT_OF[REJECTED]}
 _ILL = frozenset((FAILURE, TIMEOUT))
-#: What every function ignores, and what may be no failure; one tuple for all functions that ignore no more.
-_IGNORED: tuple[type[Exception], ...] = (BadRequestError,)
+#: What ends an iteration: the answer of __next__, __anext__ or next().
+ENDS_OF_ITERATION: tuple[type[Exception], ...] = (StopIteration, StopAsyncIteration)
+#: What every block, and every function, ignores, and what may be no failure; one tuple for all that ignore no more.
+_IGNORED_IN_BLOCKS: tuple[type[Exception], ...] = (BadRequestError,)
+_IGNORED: tuple[type[Exception], ...] = (*_IGNORED_IN_BLOCKS, *ENDS_OF_ITERATION)
 _SPECIAL = (BaseExceptionGroup, CallTimeoutError, NoTimeLeftError, ThreadUnavailableError,
             concurrent.futures.CancelledError, *_IGNORED)
 #: Of several that a group's parts amount to, what the group does: the first of these.
@@ -118,7 +121,7 @@ class CallAccounting:
 
     def __init__(self, *, key: str, group: str, clock: Callable[[], float], recorder: Recorder, emitter: Emitter,
                  failures: Failures, fallback: Fallback | None, ignore: tuple[type[Exception], ...],
-                 stalls: Stalls = NO_STALLS) -> None:
+                 stalls: Stalls = NO_STALLS, is_block: bool = False) -> None:
         self._key, self._group, self._clock = key, group, clock
         self._recorder, self._emitter, self._failures = recorder, emitter, failures
         self.judging, self._stalls = None, stalls
@@ -126,7 +129,8 @@ class CallAccounting:
         self.broke_off: Callable[[BaseException, int, float, float], None] | None = None
         self.fallback = None if fallback is None else FallbackAccount(
             fallback, key=key, group=group, clock=clock, recorder=recorder, emitter=emitter)
-        self._ignore: tuple[type[Exception], ...] = (*_IGNORED, *ignore) if ignore else _IGNORED
+        always = _IGNORED_IN_BLOCKS if is_block else _IGNORED
+        self._ignore: tuple[type[Exception], ...] = (*always, *ignore) if ignore else always
         self._special: tuple[type[BaseException], ...] = (*_SPECIAL, *ignore) if ignore else _SPECIAL
 
     def classify(self, error: BaseException, started: float, now: float) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import inspect
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import wrapt
@@ -23,6 +23,7 @@ from .wrapper_spec import Flavour
 #: Where a function that stands for the block of a ``with`` statement keeps its Flavour.
 FLAVOUR = "__resilience_flavour__"
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+_Kind = TypeVar("_Kind")
 
 #: Where a wrapper keeps its Guard; functools.wraps copies it along, hence Guard.wrapper.
 GUARD = "__resilience_guard__"
@@ -77,9 +78,9 @@ def check_guardable(fn: object, what: str) -> None:
 
 def flavour_of(fn: Callable[..., Any]) -> Flavour:
     """How calling *fn* runs."""
-    said = getattr(fn, FLAVOUR, None)
-    if isinstance(said, Flavour):
-        return said
+    flavour = said(fn, FLAVOUR, Flavour)
+    if flavour is not None:
+        return flavour
     called = called_by(fn)
     if called is not fn:
         return flavour_of(called)
@@ -105,8 +106,8 @@ def _says(question: Callable[[object], bool], target: object) -> bool:
 
 def _is_awaitable_generator(fn: object) -> bool:
     """Whether types.coroutine made it."""
-    code = getattr(fn, "__code__", None)
-    return isinstance(code, types.CodeType) and bool(code.co_flags & inspect.CO_ITERABLE_COROUTINE)
+    code = said(fn, "__code__", types.CodeType)
+    return code is not None and bool(code.co_flags & inspect.CO_ITERABLE_COROUTINE)
 
 
 #: Code by its id: codes are equal that look the same, and to hash one takes longer than all else here.
@@ -124,25 +125,56 @@ def is_transparent(code: types.CodeType) -> bool:
     return id(code) in TRANSPARENT_FRAMES
 
 
+def said(fn: object, name: str, kind: type[_Kind]) -> _Kind | None:
+    """An attribute of *fn* that is of this *kind*; None: there is none.
+
+    A callable object may compute its attributes. A method of ``xmlrpc.client.ServerProxy`` has one of any name, which
+    is such a method again.
+    """
+    try:
+        found = getattr(fn, name, None)
+    except Exception:  # noqa: BLE001 - whatever an object's own attributes raise
+        return None
+    return found if issubclass(type(found), kind) else None
+
+
+def wrapped_by(fn: Any) -> Any:
+    """What *fn* wraps, as its ``__wrapped__`` says; None: nothing, also if it has an attribute of any name."""
+    says = "__wrapped__" in (said(fn, "__dict__", dict) or ()) or hasattr(type(fn), "__wrapped__")
+    return getattr(fn, "__wrapped__", None) if says else None
+
+
+def layers(fn: Any, beneath: Callable[[Any], Any] = wrapped_by) -> Iterator[Any]:
+    """*fn*, and what it wraps, one beneath the other; a circle ends where it closes."""
+    seen: set[int] = set()
+    while fn is not None and id(fn) not in seen:
+        seen.add(id(fn))
+        yield fn
+        fn = beneath(fn)
+
+
+def innermost(fn: Any) -> Any:
+    """What is beneath all wrappers of *fn*."""
+    *_, inner = layers(fn)
+    return inner
+
+
 def name_of(fn: Callable[..., Any]) -> tuple[str, str]:
     """Module and qualified name, also of partials, bound methods and callable objects."""
     while isinstance(fn, functools.partial):
         fn = fn.func
-    named = fn if hasattr(fn, "__qualname__") else type(fn)
-    return getattr(named, "__module__", None) or "builtins", named.__qualname__
+    named = fn if said(fn, "__qualname__", str) else type(fn)
+    return said(named, "__module__", str) or "builtins", named.__qualname__
 
 
-_ANNOTATIONS = tuple(name for name in functools.WRAPPER_ASSIGNMENTS if name.startswith("__annot"))
-_LOOKS = tuple(name for name in functools.WRAPPER_ASSIGNMENTS if name not in _ANNOTATIONS)
-
-
-def look_like(wrapper: Callable[..., Any], fn: Callable[..., Any]) -> Callable[..., Any]:
-    """functools.update_wrapper(), for a *fn* too whose annotations cannot be had."""
-    functools.update_wrapper(wrapper, fn, assigned=_LOOKS)
-    for name in _ANNOTATIONS:
+def look_like(wrapper: Callable[..., Any], fn: Callable[..., Any],
+              names: Iterable[str] = functools.WRAPPER_ASSIGNMENTS) -> Callable[..., Any]:
+    """functools.update_wrapper(), for a *fn* too that has no annotations, or no name, that can be had."""
+    functools.update_wrapper(wrapper, fn, assigned=())
+    for name in names:
         try:
             setattr(wrapper, name, getattr(fn, name))
-        except Exception:  # noqa: BLE001, S110 - an object computes them, and fails; nothing here needs them
+        except Exception:  # noqa: BLE001, S110 - an object computes them, and fails, or has them of any kind
             pass
     return wrapper
 

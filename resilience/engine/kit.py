@@ -145,7 +145,8 @@ class Kit:
             it would refuse is not counted.
         reads: Makes a policy of what else a user may write for it; None: nothing else.
         kept: Fields that must stay when it is changed while calls go on.
-        compiled_in: Fields that decide how a function is compiled; where one was off, it cannot be put on live.
+        compiled_in: Fields that decide how a function is compiled or where it runs, so that one that is off cannot be
+            put on live, or not everywhere; an entry of ``[guards]`` is made anew for it.
         usual: The value that ``command`` gives a function that says nothing about it; None: none.
         can_be_shadow: Whether it may only count what it would refuse.
         suits: Raises ConfigError if it is not for such a function; given the policy, the function's Declaration,

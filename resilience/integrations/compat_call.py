@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..core.events import State
 from ..core.exception_groups import is_a
 from ..core.terms import Term
+from ..engine.call_accounting import ENDS_OF_ITERATION
 from ..engine.callables import look_like
 from ..engine.wrapper_spec import Flavour
 from ..errors import BadRequestError, CircuitOpenError
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from .compat_breaker import Standin
 
 #: What the engine calls no failure, whatever the library says.
-_PARDONED: Final = (BadRequestError, concurrent.futures.CancelledError)
+_PARDONED: Final[tuple[type[Exception], ...]] = (BadRequestError, concurrent.futures.CancelledError, *ENDS_OF_ITERATION)
 
 
 class Attempt:

@@ -73,6 +73,7 @@ ADAPTIVE_LIMIT: Final = Kit(
     instead_of={"max_concurrent": "Bulkhead and AdaptiveLimit both say how many calls may run at once; keep one of "
                                   "them"},
     kept=("fair_by",),
+    compiled_in=("max_queue",),
     can_be_off=True,
     passes_when_off=True,
     can_be_shadow=True,
