@@ -24,7 +24,6 @@ from .answer_terms import AnswerTerms
 from .attempts import Attempts
 from .awaited_list import AwaitedList, Succession
 from .balancing import Balancer, BalancerOptions, EndpointSet, EndpointState, balancer
-from .balancing.course import IDEMPOTENT
 from .balancing.subsets import subset
 from .checker import Checker
 from .config import ServiceConfig
@@ -285,7 +284,7 @@ class Service:
                 return AwaitedList(self, request)
             self._is_plain = self.config.checks is None and self.config.hedge is None  # the watch runs, and knows
         hedge = self.config.hedge
-        if hedge is not None and request.body is not None and (self.retry.repeatable or request.method in IDEMPOTENT):
+        if hedge is not None and self.retry.may_repeat(request):
             return HedgedAttempts(self, request, hedge)
         return Attempts(self, request)
 
