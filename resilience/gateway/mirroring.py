@@ -55,9 +55,13 @@ class Mirror:
         # Nothing of the client's connection.
         bare = Request(method=request.method, target=request.target, host=request.host, headers=request.headers,
                        length=request.length, body=request.body, client=request.client)
-        task = asyncio.get_running_loop().create_task(self._send(bare))
+        task = asyncio.get_running_loop().create_task(self._send_in_time(bare))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _send_in_time(self, request: Request) -> None:
+        with self.service.bounded(request):
+            await self._send(request)
 
     async def _send(self, request: Request) -> None:
         try:

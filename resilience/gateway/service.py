@@ -12,6 +12,7 @@ import functools
 import logging
 import socket
 from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from math import inf
 
 from ..discovery import Instance
@@ -288,8 +289,10 @@ class Service:
             return HedgedAttempts(self, request, hedge)
         return Attempts(self, request)
 
-    def bounded(self, request: Request) -> deadline:
-        """The deadline of one request."""
+    def bounded(self, request: Request) -> AbstractContextManager[object]:
+        """The deadline of one request, in which all of it happens, whoever sends it."""
+        if not self.has_deadline:
+            return nullcontext()
         told = header(request, DEADLINE_HEADER.encode()) if self.config.pass_deadline else None
         return deadline.from_header(told, most=self.config.deadline)
 
