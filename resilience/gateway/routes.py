@@ -44,11 +44,22 @@ class Route:
 
     @classmethod
     def each_of(cls, settings: RouteConfig, name: str, services: Mapping[str, Service],
-                random: Callable[[], float], *, weights: Mapping[str, float], filters: Any) -> dict[Route, float]:
-        """The routes to the services that have *weights*, and these; *random* draws for their mirror."""
+                random: Callable[[], float], *, weights: Mapping[str, float], filters: Any,
+                before: Mirror | None = None) -> dict[Route, float]:
+        """The routes to the services that have *weights*, and these; *random* draws for their mirror.
+
+        Args:
+            settings: Of the route.
+            name: Of the route.
+            services: By name.
+            random: A number from 0 to 1, 1 excluded.
+            weights: Of the services, by name.
+            filters: See Route.
+            before: The mirror of the route in the former configuration.
+        """
         pattern, rewrite, wanted = Pattern.parse(settings.path), settings.rewriting(), settings.mirror
         mirror = None if wanted is None else Mirror(
-            services[wanted.service], wanted.share, wanted.max_concurrent, random)
+            services[wanted.service], wanted.share, wanted.max_concurrent, random, before)
         return {cls(name, services[service], settings, filters, pattern, rewrite, mirror): weight
                 for service, weight in weights.items()}
 

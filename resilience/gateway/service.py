@@ -139,7 +139,7 @@ class Service:
         self.outcomes = Outcomes(name, statuses(settings), usual_s(settings, config.deadline), self.clock)
         self.retry = RetryTerms(config.retry, self.clock)
         self._permits = limit_of(settings)
-        self.uploads = Uploads(1.0)
+        self.uploads = Uploads(1.0) if previous is None else previous.uploads
         self._balancer = _balancer_of(config, self.random())
         self.wants_times, self.is_keyed = self._balancer.wants_times, self._balancer.wants_key
         self.answers = AnswerTerms(name, config, self.idle, self.retry.statuses)
