@@ -139,10 +139,10 @@ class Service:
         self.outcomes = Outcomes(name, statuses(settings), usual_s(settings, config.deadline), self.clock)
         self.retry = RetryTerms(config.retry, self.clock)
         self._permits = limit_of(settings)
-        self.uploads = Uploads(1.0) if previous is None else previous.uploads
+        self.uploads: Uploads = Uploads(1.0) if previous is None else previous.uploads
         self._balancer = _balancer_of(config, self.random())
         self.wants_times, self.is_keyed = self._balancer.wants_times, self._balancer.wants_key
-        self.answers = AnswerTerms(name, config, self.idle, self.retry.statuses)
+        self.answers: AnswerTerms = AnswerTerms(name, config, self.idle, self.retry.statuses)
         self.fallbacks: Fallbacks | None = fallbacks_of(
             config.fallback, None if previous is None else previous.fallbacks)
         self.fallback_service: Service | None = None
