@@ -187,7 +187,7 @@ class Side:
             admitted = self.admission.admit(inbound.head)
             route = admitted.route
             if observer is not None and passage is not None:
-                observer.routed(passage, route.name, route.service.name, admitted.request)
+                observer.routed(passage, route.name, route.answers, admitted.request)
                 admitted.request.asked = passage.asked
                 if self.door is not None:
                     answer = await self.door.enter(passage)

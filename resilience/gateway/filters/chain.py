@@ -111,7 +111,7 @@ class FilterRunner:
         """
         route = admitted.route
         request = FilterRequest(inbound.head, admitted.request, admitted.path, admitted.host, admitted.parameters)
-        context = FilterContext(request, route.name, route.service.name, chain.endpoint, self._error_endpoint)
+        context = FilterContext(request, route.name, route.answers, chain.endpoint, self._error_endpoint)
         way_back = CompressedInbound(inbound, context) if chain.compresses else inbound
         if not isinstance(inbound, Passage):
             await self._pass(chain, context, admitted, way_back)
