@@ -137,6 +137,8 @@ class FilterRunner:
         if context.refusal is None and context.static is None and context.endpoint is None \
                 and await self._is_forwarded(chain, context, admitted, inbound):
             return
+        if admitted.route.settings.compose is not None and context.refusal is None:
+            inbound.body_is_over()  # services are asked: a client that leaves takes that along
         context.response = await self._local(context, inbound)
         await self._filtered(chain, context, None)
         status, headers, body = _sendable(context, context.response)
