@@ -241,6 +241,16 @@ class Rest:
         if seconds > 0.0:
             self._guard.do(self._pause, min(seconds, self.config.grace), now)
 
+    def release(self) -> None:
+        """Nobody leaves it out for failures any more: it is available, unless it has asked for a pause."""
+        if self._term.state is not RestState.AVAILABLE:
+            self._guard.do(self._begin, RestState.AVAILABLE, -inf)
+
+    def shorten(self, rest_s: float, pause_s: float, now: float) -> None:
+        """A rest that has begun ends in *rest_s* seconds at the latest, and a pause in *pause_s*."""
+        if self.is_left_out:
+            self._guard.do(self._shorten, now + rest_s, now + pause_s)
+
     # -- under the lock
 
     def _adopt(self, config: RestPolicy) -> None:
@@ -283,6 +293,11 @@ class Rest:
         term = self._term
         if started >= term.since if term.state is RestState.PROBING else is_down:
             self._begin(RestState.RESTING, now + self.config.grace)
+
+    def _shorten(self, rest_until: float, pause_until: float) -> None:
+        if self._term.state is RestState.RESTING and self._term.until > rest_until:
+            self._begin(RestState.RESTING, rest_until)
+        self._busy_until = min(self._busy_until, pause_until)
 
     def _pause(self, seconds: float, now: float) -> None:
         self._busy_until = max(self._busy_until, now + seconds)

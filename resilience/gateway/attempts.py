@@ -14,7 +14,7 @@ the endpoint's count of requests in flight, go back there, whether the client le
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection
 from typing import TYPE_CHECKING, Final
 
 from ..core.failover import RestTerm
@@ -26,7 +26,7 @@ from ..errors import (
     ResilienceError,
 )
 from .balancing import EndpointState
-from .balancing.course import IDEMPOTENT, Course, Ending, Move
+from .balancing.course import Course, Ending, Move
 from .detour import Detour, NobodyLeftError
 from .exchanging import counted_as
 from .held_answers import HELD_BYTES, Answer, HeldAnswer, OpenAnswer, Resumed
@@ -64,14 +64,13 @@ class Attempts:
     endpoint: ServedEndpoint
     _permit: RestTerm | None
 
-    def __init__(self, service: Service, request: Request, avoid: Sequence[ServedEndpoint] = ()) -> None:
+    def __init__(self, service: Service, request: Request, course: Course | None = None) -> None:
         """Nothing is sent yet.
 
         Args:
             service: Whose endpoints are asked.
             request: With its body, or to be streamed.
-            avoid: Endpoints that are not asked; at least one must be left. It is the second way of a request, for
-                which the first has asked the service's circuit.
+            course: Of a second way, when the first has asked the service's circuit; None: this is the first.
 
         Raises:
             CircuitOpenError: The service's own circuit is open.
@@ -80,16 +79,14 @@ class Attempts:
         self._request = for_answer_to_read(request) if service.answers.read else request
         self._failure: Exception | None = None
         self.permit: Term | None = None
-        if service.circuit is not None and not avoid:
+        if service.circuit is not None and course is None:
             self.permit = service.circuit.admit(service.clock())
         self._key = service.key_of(request) if service.is_keyed else None
         self.sent = self.keeps = False
         self.counts: str | None = None
         self._told = True
         self._calls: AsyncGenerator[Exchange, None] | None = None
-        self._detour: Detour | None = None
-        if avoid:
-            self._way().course.tried.update(avoid)
+        self._detour = None if course is None else Detour(course)
 
     # -- the way to an answer
 
@@ -162,7 +159,7 @@ class Attempts:
             self._over()
             if self._detour is not None:
                 self._detour.drop()
-                self._detour.course.stop()
+                self._detour.course.stop(was_sent=self.sent)
 
     # -- within
 
@@ -173,18 +170,18 @@ class Attempts:
             NobodyLeftError: All were asked.
         """
         service = self._service
-        if same is None:
+        if same is not None:
+            endpoint, self._permit = same, None
+        elif self._detour is not None:
+            endpoint = self._chosen()
+            self._detour.course.tried.add(endpoint)
+        else:
+            service.retry.begun()
             turns = service.endpoints.turns
-            if self._detour is None:
-                service.retry.begun()
-                if turns is not None and (endpoint := next(turns)).in_flight < service.endpoints.limit:
-                    self._permit = None
-                else:
-                    endpoint = self._chosen()
+            if turns is not None and (endpoint := next(turns)).in_flight < service.endpoints.limit:
+                self._permit = None
             else:
                 endpoint = self._chosen()
-        else:
-            endpoint, self._permit = same, None
         self.endpoint = endpoint
         self._told = False
         endpoint.in_flight += 1  # before anything that may raise: close() gives back what was taken
@@ -193,7 +190,6 @@ class Attempts:
         request = endpoint.changed(self._request) if endpoint.is_changing else self._request
         if service.config.pass_deadline:
             request = with_deadline(request)
-        self.sent = False
         self.counts = None
         if request.asked is not None:
             request.asked(endpoint.name)
@@ -230,6 +226,7 @@ class Attempts:
         """Begin the next attempt, if there is to be one."""
         if move is Move.STOP:
             raise NobodyLeftError
+        self.sent = False
         if delay:
             await asyncio.sleep(delay)
         return self._begin(self.endpoint if move is Move.SAME else None)
@@ -247,10 +244,10 @@ class Attempts:
             try:
                 answer = await self._after(answer, detour)
             except FAILURES:
+                detour.course.stop()
                 last = await detour.last_answer()
                 if last is None:
                     raise
-                detour.course.stop()
                 return last
 
     async def _looked_at(self, answer: Exchange, detour: Detour) -> Answer | None:
@@ -325,18 +322,20 @@ class Attempts:
     def _may_go_on(self, detour: Detour, is_for_same: bool) -> bool:
         """Whether an answer with a status to retry may be followed by another attempt, which may be for the same."""
         return detour.course.could_repeat() and (
-            is_for_same or self._service.retry.repeats_here or self._has_other(detour.course))
+            is_for_same or self._service.retry.repeats_here
+            or self._service.has_other(self.endpoint, detour.course.tried))
 
-    def _has_other(self, course: Course) -> bool:
-        return self._service.has_other(self.endpoint, course.tried)
+    def beside(self) -> Attempts | None:
+        """A second way, which is not begun; None: there is nobody else to ask, or no attempt or token left."""
+        service, course = self._service, self._way().course
+        course.tried.add(self.endpoint)
+        second = course.hedge(service.clock()) if service.has_other(self.endpoint, course.tried) else None
+        return None if second is None else Attempts(service, self._request, second)
 
     def _way(self) -> Detour:
-        detour = self._detour
-        if detour is None:
-            retry, request = self._service.retry, self._request
-            may_repeat = request.body is not None and (retry.repeatable or request.method in IDEMPOTENT)
-            detour = self._detour = Detour(Course(retry.settings, retry.delays, retry.budget, may_repeat))
-        return detour
+        if self._detour is None:
+            self._detour = Detour(self._service.retry.course(self._request))
+        return self._detour
 
     def _timed(self) -> None:
         now = self._service.clock()
@@ -392,9 +391,10 @@ class Attempts:
         service, course = self._service, self._way().course
         if isinstance(error, (NoTimeLeftError, DeadlineExceededError, LocalLimitError)) or (
                 ending is Ending.REFUSED and not service.is_per_endpoint):  # they share the command that refused
+            course.stop(was_sent=self.sent)
             return Move.STOP, 0.0
-        move, delay = course.after(
-            ending, self.endpoint, asked, self._has_other(course), service.clock(), service.random())
+        has_other = service.has_other(self.endpoint, course.tried)
+        move, delay = course.after(ending, self.endpoint, asked, has_other, service.clock(), service.random())
         if move is Move.STOP:
             course.stop()
         return move, delay

@@ -143,8 +143,17 @@ class Side:
 
     @classmethod
     def of(cls, config: GatewayConfig, parts: Parts, registry: Registry, once_in_force: Callable[[Act], object],
-           name: str | None = None) -> Side:
-        """The side that *config* describes, if it is taken for the whole gateway; *name*: None for the public one."""
+           name: str | None = None, old: Side | None = None) -> Side:
+        """The side that *config* describes, if it is taken for the whole gateway.
+
+        Args:
+            config: Of the side, as if it were the whole gateway's.
+            parts: What both sides share.
+            registry: Where the commands are.
+            once_in_force: See FilterHost.
+            name: Of the side; None: the public one.
+            old: The side whose place it takes; None: there is none.
+        """
 
         def chain(route: RouteConfig) -> Chain | None:
             names = [name for name in config.filters_of(route) if name in parts.steps]  # else all of it is off
@@ -163,7 +172,7 @@ class Side:
             observer = observer.of_side(
                 name, statistics_of(registry, name, once_in_force) if config.gateway.statistics else None)
         return cls(
-            Admission(config, parts.services, chain), forwarder,
+            Admission(config, parts.services, chain, before=None if old is None else old.admission.mirrors), forwarder,
             FilterRunner(forwarder, parts.services, steps, config.gateway.error_endpoint, config.identity_headers),
             observer,
             None if config.shedding is None else
@@ -178,7 +187,7 @@ class Side:
             admitted = self.admission.admit(inbound.head)
             route = admitted.route
             if observer is not None and passage is not None:
-                observer.routed(passage, route.name, route.service.name, admitted.request)
+                observer.routed(passage, route.name, route.answers, admitted.request)
                 admitted.request.asked = passage.asked
                 if self.door is not None:
                     answer = await self.door.enter(passage)
@@ -247,5 +256,6 @@ class Generation:
         """
         parts = Parts.of(config, services, registry, client, change, old)
         private, later = config.of_private_side(), change.once_in_force
-        return cls(config, parts, Side.of(config, parts, registry, later),
-                   None if private is None else Side.of(private, parts, registry, later, _PRIVATE))
+        old_private = None if old is None else old.private
+        return cls(config, parts, Side.of(config, parts, registry, later, old=None if old is None else old.public),
+                   None if private is None else Side.of(private, parts, registry, later, _PRIVATE, old_private))

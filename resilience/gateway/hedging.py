@@ -1,6 +1,7 @@
 """HedgedAttempts: if the first endpoint is slow to answer, a second one is asked as well, and the first answer counts.
 
-Only requests that may be sent twice are hedged, and each second one takes a token of the service's budget. The slower
+Only requests that may be sent twice are hedged, and each second one takes a token of the service's budget. Both ways
+go on by themselves when they fail, never to the same endpoint, and not more often together than one may. The slower
 attempt is cut, which says nothing of its endpoint. For the forwarder this is as good as Attempts.
 """
 
@@ -26,7 +27,7 @@ class HedgedAttempts:
     """Two ways of one request. Of one task; close() them in the end, whatever happens."""
 
     def __init__(self, service: Service, request: Request, delay: float) -> None:
-        self._service, self._request, self._delay = service, request, delay
+        self._delay = delay
         self._first = self._winner = Attempts(service, request)
         self._others: list[tuple[Attempts, asyncio.Task[_Answer]]] = []
 
@@ -43,8 +44,8 @@ class HedgedAttempts:
         """See Attempts."""
         ways = {self._begun(self._first): self._first}
         done, _ = await asyncio.wait(ways, timeout=self._delay)
-        if not done and self._may_hedge():
-            second = Attempts(self._service, self._request, (self._first.endpoint,))
+        second = None if done else self._first.beside()
+        if second is not None:
             ways[self._begun(second)] = second
         while True:
             done, rest = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -74,10 +75,6 @@ class HedgedAttempts:
         task = asyncio.ensure_future(attempts.answered())
         self._others.append((attempts, task))
         return task
-
-    def _may_hedge(self) -> bool:
-        service, budget = self._service, self._service.retry.budget
-        return service.has_other(self._first.endpoint) and (budget is None or budget.withdraw(service.clock()))
 
     async def _drop_others(self) -> None:
         """Cut what is under way of the attempts that are not passed on."""

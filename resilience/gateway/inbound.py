@@ -145,7 +145,10 @@ class Inbound(Protocol):
         ...
 
     def body_is_over(self) -> None:
-        """Nothing more of the request's body is wanted. From now on, a client that leaves cancels the task."""
+        """Nothing more of the request's body is wanted. From now on a client that leaves cancels the task.
+
+        The gateway's own front does that at any time, but for what waits in receive().
+        """
 
     def interim(self, status: int, headers: Sequence[Header]) -> None:
         """Send an interim response (1xx) before the response, if the client and the server can have one."""

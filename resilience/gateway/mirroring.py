@@ -31,7 +31,8 @@ class Mirror:
 
     __slots__ = ("_max_concurrent", "_random", "_share", "_tasks", "left_out", "service")
 
-    def __init__(self, service: Service, share: float, max_concurrent: int, random: Callable[[], float]) -> None:
+    def __init__(self, service: Service, share: float, max_concurrent: int, random: Callable[[], float],
+                 before: Mirror | None = None) -> None:
         """Nothing is copied yet.
 
         Args:
@@ -39,10 +40,12 @@ class Mirror:
             share: Of the requests that are copied.
             max_concurrent: Copies under way at once.
             random: Draws for the share: a number from 0 to 1, 1 excluded.
+            before: The one of the same route in the former configuration, whose copies under way count; None: none.
         """
         self.service, self.left_out = service, 0
         self._share, self._max_concurrent, self._random = share, max_concurrent, random
-        self._tasks: set[asyncio.Task[None]] = set()
+        goes_on = before is not None and before.service.name == service.name
+        self._tasks: set[asyncio.Task[None]] = before._tasks if before is not None and goes_on else set()
 
     def copy(self, request: Request) -> None:
         """Send a copy of *request*, which has its body, if this one is to have one; returns at once."""
@@ -55,9 +58,13 @@ class Mirror:
         # Nothing of the client's connection.
         bare = Request(method=request.method, target=request.target, host=request.host, headers=request.headers,
                        length=request.length, body=request.body, client=request.client)
-        task = asyncio.get_running_loop().create_task(self._send(bare))
+        task = asyncio.get_running_loop().create_task(self._send_in_time(bare))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _send_in_time(self, request: Request) -> None:
+        with self.service.bounded(request):
+            await self._send(request)
 
     async def _send(self, request: Request) -> None:
         try:

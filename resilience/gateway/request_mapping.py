@@ -18,6 +18,7 @@ from .framing import VERSIONS, framing_of
 from .headers import Origin, folded, set_apart, to_upstream, without
 from .inbound import RequestHead
 from .max_forwards import BOUNDED, counted_down
+from .mirroring import Mirror
 from .paths import Path, PathError, canonical, query_is_legal
 from .predicates import STANDARD_METHODS, is_token
 from .problem import Problem, ServerOptions, too_large
@@ -50,11 +51,16 @@ class Admitted:
 
 
 class Admission:
-    """Admits requests as one configuration says. Filled once, then only read."""
+    """Admits requests as one configuration says. Filled once, then only read.
+
+    Attributes:
+        mirrors: By the names of the routes that have one.
+    """
 
     def __init__(self, config: GatewayConfig, services: Mapping[str, Service],
                  chain_of: Callable[[RouteConfig], Any] = lambda _: None, *,
-                 random: Callable[[], float] = random_numbers.random) -> None:
+                 random: Callable[[], float] = random_numbers.random,
+                 before: Mapping[str, Mirror] | None = None) -> None:
         """From a configuration that was checked.
 
         Args:
@@ -62,12 +68,18 @@ class Admission:
             services: By name.
             chain_of: Makes the filters of a route; None: it has none.
             random: Draws for weights and mirrors: a number from 0 to 1, 1 excluded.
+            before: The mirrors of the former configuration; None: there was none.
         """
+        self.mirrors: dict[str, Mirror] = {}
         self._clients = ClientAddresses.behind(config.gateway.trusted_proxies)
         self._router: Router[Route | Split] = Router()
         for settings, name in zip(config.routes, names_of(config.routes), strict=True):
             weighted = Route.each_of(settings, name, services, random,
-                                     weights=config.weights_of(settings), filters=chain_of(settings))
+                                     weights=config.weights_of(settings), filters=chain_of(settings),
+                                     before=(before or {}).get(name))
+            mirror = next(iter(weighted)).mirror
+            if mirror is not None:
+                self.mirrors[name] = mirror
             target = next(iter(weighted)) if len(weighted) == 1 else \
                 Split(weighted, name, settings.sticky, self._clients.address_of, random)
             predicates = settings.predicates

@@ -6,8 +6,9 @@ import itertools
 from collections.abc import Callable
 
 from ..core.budget import Budget
-from .balancing.course import Repetition
+from .balancing.course import IDEMPOTENT, Course, Repetition
 from .request_body import SMALL_BODY_BYTES
+from .upstream import Request
 
 
 class RetryTerms:
@@ -16,7 +17,6 @@ class RetryTerms:
     Attributes:
         settings: The table; None: there is none.
         takes_in: Bytes of a request's body that are taken in before an endpoint is asked.
-        repeatable: Whether requests of every method may be sent again.
         repeats_here: Whether an endpoint may be asked more than once.
         statuses: Of answers after which a request is sent again.
         delays: Between attempts; None: there is no retry.
@@ -32,7 +32,7 @@ class RetryTerms:
         """
         self.settings, self._clock = settings, clock
         self.takes_in = SMALL_BODY_BYTES if settings is None else max(SMALL_BODY_BYTES, settings.replay_body)
-        self.repeatable = settings is not None and settings.repeatable
+        self._repeatable = settings is not None and settings.repeatable
         self.repeats_here = settings is not None and settings.per_endpoint > 1
         self.statuses = frozenset[int]() if settings is None or settings.attempts < 2 else settings.codes
         self.delays = None if settings is None else settings.delays
@@ -43,3 +43,11 @@ class RetryTerms:
         """A request has begun: the budget grows, and is told what time it is now and then."""
         if not self._count() & 63 and self.budget is not None:
             self.budget.deposit(self._clock())
+
+    def may_repeat(self, request: Request) -> bool:
+        """Whether sending a *request* twice does no harm, and its body is there."""
+        return request.body is not None and (self._repeatable or request.method in IDEMPOTENT)
+
+    def course(self, request: Request) -> Course:
+        """What becomes of a *request* whose attempts fail."""
+        return Course(self.settings, self.delays, self.budget, self.may_repeat(request))

@@ -26,7 +26,9 @@ class Route:
 
     Attributes:
         name: What statistics and logs call it.
-        service: Takes its requests.
+        service: Takes its requests; with a composition, that of the first part.
+        answers: What statistics, logs and limits take for the service: that, or the composition, which waits for others
+            as well.
         settings: What the file says.
         filters: The chain that its requests and responses pass through; None: there is none.
         pattern: Of its path.
@@ -36,6 +38,7 @@ class Route:
 
     name: str
     service: Service
+    answers: str
     settings: RouteConfig
     filters: Any
     pattern: Pattern
@@ -44,12 +47,24 @@ class Route:
 
     @classmethod
     def each_of(cls, settings: RouteConfig, name: str, services: Mapping[str, Service],
-                random: Callable[[], float], *, weights: Mapping[str, float], filters: Any) -> dict[Route, float]:
-        """The routes to the services that have *weights*, and these; *random* draws for their mirror."""
+                random: Callable[[], float], *, weights: Mapping[str, float], filters: Any,
+                before: Mirror | None = None) -> dict[Route, float]:
+        """The routes to the services that have *weights*, and these; *random* draws for their mirror.
+
+        Args:
+            settings: Of the route.
+            name: Of the route.
+            services: By name.
+            random: A number from 0 to 1, 1 excluded.
+            weights: Of the services, by name.
+            filters: See Route.
+            before: The mirror of the route in the former configuration.
+        """
         pattern, rewrite, wanted = Pattern.parse(settings.path), settings.rewriting(), settings.mirror
         mirror = None if wanted is None else Mirror(
-            services[wanted.service], wanted.share, wanted.max_concurrent, random)
-        return {cls(name, services[service], settings, filters, pattern, rewrite, mirror): weight
+            services[wanted.service], wanted.share, wanted.max_concurrent, random, before)
+        composed = None if settings.compose is None else f"composition.{settings.compose}"
+        return {cls(name, services[service], composed or service, settings, filters, pattern, rewrite, mirror): weight
                 for service, weight in weights.items()}
 
 

@@ -12,6 +12,7 @@ import functools
 import logging
 import socket
 from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from math import inf
 
 from ..discovery import Instance
@@ -24,7 +25,6 @@ from .answer_terms import AnswerTerms
 from .attempts import Attempts
 from .awaited_list import AwaitedList, Succession
 from .balancing import Balancer, BalancerOptions, EndpointSet, EndpointState, balancer
-from .balancing.course import IDEMPOTENT
 from .balancing.subsets import subset
 from .checker import Checker
 from .config import ServiceConfig
@@ -139,10 +139,10 @@ class Service:
         self.outcomes = Outcomes(name, statuses(settings), usual_s(settings, config.deadline), self.clock)
         self.retry = RetryTerms(config.retry, self.clock)
         self._permits = limit_of(settings)
-        self.uploads = Uploads(1.0)
+        self.uploads: Uploads = Uploads(1.0) if previous is None else previous.uploads
         self._balancer = _balancer_of(config, self.random())
         self.wants_times, self.is_keyed = self._balancer.wants_times, self._balancer.wants_key
-        self.answers = AnswerTerms(name, config, self.idle, self.retry.statuses)
+        self.answers: AnswerTerms = AnswerTerms(name, config, self.idle, self.retry.statuses)
         self.fallbacks: Fallbacks | None = fallbacks_of(
             config.fallback, None if previous is None else previous.fallbacks)
         self.fallback_service: Service | None = None
@@ -279,12 +279,14 @@ class Service:
                 return AwaitedList(self, request)
             self._is_plain = self.config.checks is None and self.config.hedge is None  # the watch runs, and knows
         hedge = self.config.hedge
-        if hedge is not None and request.body is not None and (self.retry.repeatable or request.method in IDEMPOTENT):
+        if hedge is not None and self.retry.may_repeat(request):
             return HedgedAttempts(self, request, hedge)
         return Attempts(self, request)
 
-    def bounded(self, request: Request) -> deadline:
-        """The deadline of one request."""
+    def bounded(self, request: Request) -> AbstractContextManager[object]:
+        """The deadline of one request, in which all of it happens, whoever sends it."""
+        if not self.has_deadline:
+            return nullcontext()
         told = header(request, DEADLINE_HEADER.encode()) if self.config.pass_deadline else None
         return deadline.from_header(told, most=self.config.deadline)
 

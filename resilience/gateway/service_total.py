@@ -2,12 +2,13 @@
 
 Nothing is counted twice: the command has a recorder, slots and a circuit that have nothing of their own, and add up
 those of the endpoints when somebody reads. So requests pay nothing for it. What endpoints counted that are not there
-any more stays in the lifetime totals, which must never fall.
+any more stays in the lifetime totals, which must never fall; so does what their last requests count.
 
 | of the sum | is |
 |---|---|
 | counts | the sum, and what the circuit around whole requests has refused |
-| calls in flight, limit | the sum |
+| calls in flight | the sum, with those at endpoints that are not there any more |
+| limit | the sum |
 | latency | that of all calls together |
 | state | that of the healthiest endpoint, or of the circuit around whole requests if that is worse |
 
@@ -36,6 +37,13 @@ from .service_command import guarded, no_exchange
 _HEALTHIEST_FIRST: Final = (State.FORCED_CLOSED, State.CLOSED, State.DISABLED, State.HALF_OPEN, State.OPEN,
                             State.FORCED_OPEN)
 _REFUSING: Final = (State.HALF_OPEN, State.OPEN, State.FORCED_OPEN)
+#: What an operator has ordered.
+ORDERS: Final = frozenset({State.FORCED_OPEN, State.FORCED_CLOSED})
+
+
+def obey(command: Command, order: State) -> None:
+    """Have a *command* do what an operator has ordered for what was in its place."""
+    (command.force_open if order is State.FORCED_OPEN else command.force_closed)()
 
 
 class ServiceTotal:
@@ -60,6 +68,7 @@ class ServiceTotal:
         """
         self._registry = registry
         self._parts: tuple[Command, ...] = ()
+        self._leaving: tuple[Command, ...] = ()  # not there any more, but for requests that had begun
         self._call = guarded(no_exchange, settings, key=name, registry=registry, anew=anew)  # else the command would go
         self.command = registry[name]
         runtime = internals_of(self.command).runtime
@@ -75,26 +84,32 @@ class ServiceTotal:
         """The commands of the endpoints."""
         return self._parts
 
+    @property
+    def counted(self) -> tuple[Command, ...]:
+        """The commands that are added up."""
+        return self._parts + self._leaving
+
     def adopt(self, keys: Sequence[str]) -> None:
         """These are the commands of the endpoints from now on. An order that all of them had, new ones get, too."""
         parts = tuple(self._registry[key] for key in keys)
         before, kept = {id(each) for each in self._parts}, {id(each) for each in parts}
         orders = {each.state for each in self._parts}
-        for gone in self._parts:
-            if id(gone) not in kept:
-                self._recorder.fold(gone.__recorder__)
-        self._parts = parts
-        if len(orders) == 1 and orders <= {State.FORCED_OPEN, State.FORCED_CLOSED}:
+        gone = [each for each in self.counted if id(each) not in kept]
+        for each in gone:
+            if not each.in_flight:
+                self._recorder.fold(each.__recorder__)
+        self._parts, self._leaving = parts, tuple(each for each in gone if each.in_flight)
+        if len(orders) == 1 and orders <= ORDERS:
             for each in parts:
                 if id(each) not in before:
-                    (each.force_open if State.FORCED_OPEN in orders else each.force_closed)()
+                    obey(each, *orders)
 
     def renewed(self, settings: Mapping[str, Any]) -> ServiceTotal:
         """The total by other settings; what departed endpoints counted stays."""
         self.close()
         total = ServiceTotal(self.command.key, settings, self._registry, anew=True)
         total._recorder.take_over(self._recorder)
-        total._parts = self._parts
+        total._parts, total._leaving = self._parts, self._leaving
         return total
 
     def close(self) -> None:
@@ -130,7 +145,7 @@ class _TotalRecorder(Recorder):
         self._departed, self._seconds = other._departed, other._seconds
 
     def read(self, now: float) -> Reading:
-        readings = [part.__recorder__.read(now) for part in self._total.parts]
+        readings = [part.__recorder__.read(now) for part in self._total.counted]
         seconds = sum(each.latency.count * each.latency.mean for each in readings)
         latency: Latency = latency_of(self.bins(now), seconds)
         return Reading(_sum(super().read(now).counts, *(each.counts for each in readings)),
@@ -138,27 +153,27 @@ class _TotalRecorder(Recorder):
 
     def totals(self) -> tuple[list[int], Lifetime]:
         counts, lifetime = super().totals()
-        totals = [part.__recorder__.totals() for part in self._total.parts]
+        totals = [part.__recorder__.totals() for part in self._total.counted]
         lifetimes = [lifetime, self._seconds, *(each for _, each in totals)]
         return (_sum(counts, self._departed, *(each for each, _ in totals)),
                 Lifetime(_sum(*(each.buckets for each in lifetimes)), sum(each.seconds for each in lifetimes)))
 
     def past(self, now: float) -> PastRates:
-        pasts = [super().past(now), *(part.__recorder__.past(now) for part in self._total.parts)]
+        pasts = [super().past(now), *(part.__recorder__.past(now) for part in self._total.counted)]
         return PastRates(_sum_from_the_end(each.requests for each in pasts),
                          _sum_from_the_end(each.errors for each in pasts),
                          min((each.age for each in pasts if each.requests), default=0))
 
     def bins(self, now: float) -> dict[int, int]:
         whole: dict[int, int] = {}
-        for part in self._total.parts:
+        for part in self._total.counted:
             for index, count in part.__recorder__.bins(now).items():
                 whole[index] = whole.get(index, 0) + count
         return whole
 
     def clear(self) -> None:
         super().clear()
-        for part in self._total.parts:
+        for part in self._total.counted:
             part.__recorder__.clear()
 
 
@@ -185,7 +200,7 @@ class _TotalSlots(Slots):
 
     @property
     def in_flight(self) -> int:
-        return sum(part.in_flight for part in self._total.parts)
+        return sum(part.in_flight for part in self._total.counted)
 
 
 class _TotalCircuit:

@@ -27,13 +27,18 @@ class Answer:
 
 
 async def asked(service: Service, request: Request, max_body: int) -> Answer:
-    """Send *request*, which has its body, under the command of *service*; redirects are not followed.
+    """Send *request*, which has its body, under the command and deadline of *service*; redirects are not followed.
 
     Raises:
         ResilienceError: The command has refused it, or it was late.
         InvalidRequestError: It cannot be sent.
         UpstreamError: There is no valid answer; UpstreamTooLargeError: its body is larger than *max_body* bytes.
     """
+    with service.bounded(request):
+        return await _asked(service, request, max_body)
+
+
+async def _asked(service: Service, request: Request, max_body: int) -> Answer:
     attempts = service.attempts(request)
     try:
         exchange = await attempts.answered()

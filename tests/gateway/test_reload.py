@@ -112,7 +112,7 @@ def test_a_reload_that_fails_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) ->
     settings = {command.key: command.settings for command in registry}
 
     class Failing:
-        def __init__(self, *_: Any) -> None:
+        def __init__(self, *_: Any, **__: Any) -> None:
             raise ConfigError("nobody is admitted")
 
     with monkeypatch.context() as patched:

@@ -12,7 +12,11 @@
 The same endpoint is asked ``per_endpoint`` times, or as often as a rule says. What was sent, as all but the first two
 rows say, is repeated only if that does no harm (the method is idempotent, or the service is ``repeatable``),
 ``attempts`` times at most, and each takes a token of the budget. A token that was taken for an attempt which was then
-not sent serves for the one after it, and goes back if there is none.
+not sent serves for the one after it, and goes back if there is none. Once the attempt was sent, the token is spent,
+however that ends.
+
+A hedged request has two ways at the same time, each with a course. They never meet at an endpoint, and ``attempts`` is
+for both together.
 """
 
 from __future__ import annotations
@@ -92,18 +96,32 @@ class Move(enum.Enum):
     STOP = "stop"
 
 
+@attrs.define(eq=False)
+class Trail:
+    """Where one request was, on all of its ways.
+
+    Attributes:
+        tried: The endpoints that are not asked again.
+        sent: How many attempts were sent and have failed.
+        ways: How many ways are not over.
+    """
+
+    tried: set[EndpointState] = attrs.field(factory=set)
+    sent: int = 0
+    ways: int = 1
+
+
 class Course:
     """One request's way. Of one task.
 
     Attributes:
-        tried: The endpoints that are not asked again.
-        sent: How many attempts were sent.
+        trail: Of this way, and of those beside it.
     """
 
-    __slots__ = ("_budget", "_delays", "_here", "_is_paid", "_repetition", "may_repeat", "sent", "tried")
+    __slots__ = ("_budget", "_delays", "_here", "_is_over", "_is_paid", "_repetition", "may_repeat", "trail")
 
     def __init__(self, repetition: Repetition | None, delays: Retry | None, budget: Budget | None,
-                 may_repeat: bool) -> None:
+                 may_repeat: bool, trail: Trail | None = None) -> None:
         """Nothing has happened yet.
 
         Args:
@@ -111,16 +129,37 @@ class Course:
             delays: Of the repetition.
             budget: Of the service; None: no limit.
             may_repeat: Whether sending it twice does no harm.
+            trail: Of the request; None: this is its first way.
         """
         self._repetition, self._delays, self._budget = repetition, delays, budget
         self.may_repeat = may_repeat and repetition is not None
-        self.tried: set[EndpointState] = set()
-        self.sent = self._here = 0
-        self._is_paid = False
+        self.trail = Trail() if trail is None else trail
+        self._here = 0
+        self._is_paid = self._is_over = False
+
+    @property
+    def tried(self) -> set[EndpointState]:
+        """The endpoints that are not asked again."""
+        return self.trail.tried
 
     def could_repeat(self) -> bool:
         """Whether an attempt that was sent may be followed by another, as far as is known before its end."""
-        return self.may_repeat and self._repetition is not None and self.sent + 1 < self._repetition.attempts
+        trail = self.trail
+        return self.may_repeat and self._repetition is not None and (
+            trail.sent + trail.ways < self._repetition.attempts)
+
+    def hedge(self, now: float) -> Course | None:
+        """The course of a second way beside this one; None: the attempts are used up, or there is no token.
+
+        The first hedge is allowed whatever ``attempts`` says, since it was asked for.
+        """
+        trail = self.trail
+        if (trail.sent and not self.could_repeat()) or (self._budget is not None and not self._budget.withdraw(now)):
+            return None
+        trail.ways += 1
+        other = Course(self._repetition, self._delays, self._budget, self.may_repeat, trail)
+        other._is_paid = True
+        return other
 
     def after(self, ending: Ending, state: EndpointState, asked: float | None, has_other: bool, now: float,
               u: float) -> tuple[Move, float]:
@@ -136,11 +175,11 @@ class Course:
         """
         if ending in (Ending.REFUSED, Ending.UNSENT):
             return self._next(state, has_other)
-        self.sent += 1
+        trail, repetition = self.trail, self._repetition
+        trail.sent += 1
         self._here += 1
         self._is_paid = False
-        repetition = self._repetition
-        if repetition is None or not self.may_repeat or self.sent >= repetition.attempts:
+        if repetition is None or not self.may_repeat or trail.sent + trail.ways > repetition.attempts:
             return Move.STOP, 0.0
         delay = self._delay_here(ending, asked, has_other, u)
         if delay is None and not has_other:
@@ -151,11 +190,14 @@ class Course:
             self._is_paid = True
         return self._next(state, has_other) if delay is None else (Move.SAME, delay)
 
-    def stop(self) -> None:
-        """There will be no further attempt: what was paid for one goes back."""
-        if self._is_paid and self._budget is not None:
-            self._is_paid = False
+    def stop(self, *, was_sent: bool = False) -> None:
+        """There will be no further attempt: what was paid for one goes back, unless that *was_sent*. May come twice."""
+        if not self._is_over:
+            self._is_over = True
+            self.trail.ways -= 1
+        if self._is_paid and not was_sent and self._budget is not None:
             self._budget.refund()
+        self._is_paid = False
 
     def _next(self, state: EndpointState, has_other: bool) -> tuple[Move, float]:
         self.tried.add(state)

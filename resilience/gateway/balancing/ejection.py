@@ -66,7 +66,11 @@ class Ejection:
 
 
 class Ejector:
-    """The machine of an Ejection, for the endpoints of one service. Of one event loop."""
+    """The machine of an Ejection, for the endpoints of one service. Of one event loop.
+
+    One that takes the place of another, because the configuration has changed, ends the rests that there would not be
+    by its own, and shortens those that would be shorter.
+    """
 
     __slots__ = ("_look_at", "config", "states")
 
@@ -80,6 +84,11 @@ class Ejector:
         """
         self.config, self.states = config, states
         self._look_at = now + (config.interval if config is not None else 0.0)
+        for state in states:
+            if config is None:
+                state.rest.release()
+            else:
+                state.rest.shorten(config.rest_s(max(0, state.ejections - 1)), config.max_rest, now)
 
     def succeeded(self, state: EndpointState, permit: RestTerm | None, now: float) -> None:
         """A request to the endpoint with this *state* was answered well."""

@@ -71,6 +71,9 @@ class EndpointSet(Generic[S]):
         self.ejector = Ejector(ejection, self.states, now)
         self._panic = 0.0 if ejection is None else ejection.panic
         self._slow_start = slow_start
+        if slow_start is None:
+            for state in self.states:  # one that was to start slowly, as long as its service was configured so
+                state.share, state.since = state.weight, None
         self.limit = limit
         if states:
             balancer.adopt(self.states)

@@ -91,6 +91,10 @@ class WeightedResponseTime(Unkeyed):
     def __init__(self, seed: float = 0.0) -> None:
         self._turns = RoundRobin(seed)
 
+    def adopt(self, states: Sequence[EndpointState]) -> None:
+        """See Balancer."""
+        self._turns.adopt(states)
+
     def pick(self, candidates: Sequence[S], u: float, key: bytes | None) -> S:
         """See Balancer."""
         means = [state.seconds / state.answers for state in candidates if state.answers]

@@ -41,7 +41,7 @@ class RoundRobin(Unkeyed):
     def adopt(self, states: Sequence[EndpointState]) -> None:
         """See Balancer."""
         self._end_turns()
-        there = set(states)
+        self._among, there = (), set(states)
         self._places = {state: place for state, place in self._places.items() if state in there}
         self._credit = {state: credit for state, credit in self._credit.items() if state in there}
 

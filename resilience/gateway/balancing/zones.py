@@ -33,6 +33,8 @@ class ZoneAvoidance:
         """See Balancer."""
         self._zones = frozenset(state.zone for state in states)
         self._turns = {zones: turns for zones, turns in self._turns.items() if zones <= self._zones}
+        for turns in self._turns.values():
+            turns.adopt(states)
 
     def pick(self, candidates: Sequence[S], u: float, key: bytes | None) -> S:
         """See Balancer."""

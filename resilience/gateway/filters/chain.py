@@ -114,7 +114,7 @@ class FilterRunner:
         """
         route = admitted.route
         request = FilterRequest(inbound.head, admitted.request, admitted.path, admitted.host, admitted.parameters)
-        context = FilterContext(request, route.name, route.service.name, chain.endpoint, self._error_endpoint)
+        context = FilterContext(request, route.name, route.answers, chain.endpoint, self._error_endpoint)
         way_back = CompressedInbound(inbound, context) if chain.compresses else inbound
         if not isinstance(inbound, Passage):
             await self._pass(chain, context, admitted, way_back)
@@ -143,6 +143,8 @@ class FilterRunner:
         if context.refusal is None and context.static is None and context.endpoint is None \
                 and await self._is_forwarded(chain, context, admitted, inbound):
             return
+        if admitted.route.settings.compose is not None and context.refusal is None:
+            inbound.body_is_over()  # services are asked: a client that leaves takes that along
         context.response = await self._local(context, inbound)
         await self._filtered(chain, context, None)
         status, headers, body = _sendable(context, context.response)

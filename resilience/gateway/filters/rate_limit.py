@@ -157,22 +157,24 @@ class _BoundLimit:
         """Let a request through, or refuse it."""
         passage = context.passage
         try:
-            booking = self._limit.book(self._key(context, passage), self._estimate(context))
+            estimate = self._estimate(context)
+            booking = self._limit.book(self._key(context, passage), estimate)
         except (RateLimitedError, UnreadableBodyError) as error:
             self._refuse(context, passage, error)
         else:
-            self._admit(context, passage, booking)
+            self._admit(context, passage, booking, estimate)
 
     async def waits(self, context: FilterContext) -> None:
         """Let a request through in its turn, or refuse it."""
         passage = context.passage
         try:
-            booking = self._limit.book(self._key(context, passage), self._estimate(context))
+            estimate = self._estimate(context)
+            booking = self._limit.book(self._key(context, passage), estimate)
             await self._limit.wait(booking)
         except (RateLimitedError, UnreadableBodyError) as error:
             self._refuse(context, passage, error)
         else:
-            self._admit(context, passage, booking)
+            self._admit(context, passage, booking, estimate)
 
     def _key(self, context: FilterContext, passage: Passage | None) -> Any:
         if passage is None:
@@ -206,23 +208,23 @@ class _BoundLimit:
         context.refuse(429, f"the limit {self._name} is reached", [("Retry-After", str(wait_s))])
         self._tell(passage, 0.0, wait_s)
 
-    def _admit(self, context: FilterContext, passage: Passage | None, booking: Any) -> None:
+    def _admit(self, context: FilterContext, passage: Passage | None, booking: Any, estimate: float) -> None:
         self._tell(passage, *self._limit.left(booking))
         settings = self._settings
         if passage is None or not settings.settles:
             return
         reader = AnswerCost(settings.answer_header, settings.answer_pointer)
         passage.add_reader(reader)
-        passage.add_ending(functools.partial(self._settle, booking, reader))
+        passage.add_ending(functools.partial(self._settle, booking, estimate, reader))
         if settings.answer_pointer:
             context.request.headers["Accept-Encoding"] = "identity"  # nobody can read what is compressed
 
-    def _settle(self, booking: Any, reader: AnswerCost, passage: Passage) -> None:
+    def _settle(self, booking: Any, estimate: float, reader: AnswerCost, passage: Passage) -> None:
         if passage.refused is not None:
             if passage.refused in _FREE:
                 self._limit.refund(booking)
             return
-        units = reader.units
+        units = reader.units(estimate, is_whole=passage.complete)
         if units is not None:
             self._limit.settle(booking, units)
 

@@ -5,7 +5,7 @@ Requests that come meanwhile wait in a queue, and when many do, or a body is not
 
 Who ends what:
 
-    the client leaves         the task is cancelled, once nothing more is wanted of it; before, receive() raises
+    the client leaves         the task is cancelled, whatever it does; but if it waits in receive(), that raises
     the client half-closes    it is answered. Whether it has left altogether shows only when something is sent to it, so
                               one that waits is sent "100 Continue" after PROBE_S; a silent stream ends instead
     an answer breaks off      the connection is cut, so that nobody takes it for complete
@@ -194,10 +194,10 @@ class Connection(asyncio.Protocol):
         writable, self.writable = self.writable, None
         if writable is not None and not writable.done():
             writable.set_result(None)
-        if self._exchange is not None and self._exchange.body_over:
-            self.cancel()
-        else:
+        if self._exchange is None or (self._waiter is not None and not self._waiter.done()):
             self._wake()
+        else:
+            self.cancel()
 
     def eof_received(self) -> bool:
         """See asyncio.Protocol."""

@@ -24,19 +24,18 @@ class Http1Exchange:
         request: As far as it has come.
         started: Whether an answer has begun.
         answered: Whether all of an answer was written.
-        body_over: Whether nothing more of the request's body is wanted.
         switched: Whether the connection was given away to a tunnel.
         writes: Pieces of a streamed answer; whoever looks for new ones may begin to count anew.
     """
 
     __slots__ = (
-        "_bodyless", "_chunked", "_connection", "_head", "_left", "answered", "body_over", "head", "hop", "request",
+        "_bodyless", "_chunked", "_connection", "_head", "_left", "answered", "head", "hop", "request",
         "started", "switched", "writes")
 
     def __init__(self, connection: Connection, request: Incoming) -> None:
         self._connection, self.request = connection, request
         self.head, self.hop = request.head, request.hop
-        self.started = self.answered = self.body_over = self.switched = False
+        self.started = self.answered = self.switched = False
         self._chunked = self._bodyless = False
         self._head = b""  # of the answer, until something of its body goes with it
         self._left: int | None = None
@@ -73,7 +72,6 @@ class Http1Exchange:
 
     def body_is_over(self) -> None:
         """See Inbound."""
-        self.body_over = True
         if self._connection.gone:
             self._connection.cancel()
 

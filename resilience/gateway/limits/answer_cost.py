@@ -2,7 +2,9 @@
 
 A cost stands in a header, or in the JSON of the body, at one or more pointers (RFC 6901) whose numbers are added. An
 answer of server-sent events is read event by event, and for each pointer the last event counts in which it has a
-number, as model vendors send their ``usage``. Nothing is held up: the pieces are looked at, and at most so much of them
+number, as model vendors send their ``usage``. Some begin with what the request cost so far, and say the rest in the
+end; so a stream that does not come to its end, because it broke off or its client left, costs the estimate at least:
+who leaves early would pay next to nothing. Nothing is held up: the pieces are looked at, and at most so much of them
 is kept as a JSON body or an event may have. What is larger, is coded (gzip), or is no JSON says nothing, and the
 estimate stands.
 """
@@ -57,7 +59,7 @@ def _is_cost(value: Any) -> bool:
 class AnswerCost:
     """Reads the cost of one answer. Of one task; see logs.passage.AnswerReader."""
 
-    __slots__ = ("_data", "_events", "_header", "_last", "_marks", "_pointers", "_rest", "_stated")
+    __slots__ = ("_data", "_events", "_header", "_is_cut", "_last", "_marks", "_pointers", "_rest", "_stated")
 
     def __init__(self, header: str | None, pointers: Sequence[str]) -> None:
         """Read nothing yet.
@@ -72,16 +74,22 @@ class AnswerCost:
         self._events = False
         self._data: bytearray | None = None  # of the body, or of the event that is not over; None: not read
         self._rest = b""  # a line that is not over
+        self._is_cut = False  # and whose beginning was too long
         self._marks: dict[str, re.Pattern[bytes]] = {}
         self._last: dict[str, float] = {}
 
-    @property
-    def units(self) -> float | None:
-        """What the answer says that it cost; None: nothing."""
+    def units(self, estimate: float, *, is_whole: bool) -> float | None:
+        """What the answer says that it cost; None: nothing.
+
+        Args:
+            estimate: What it was expected to cost.
+            is_whole: Whether it came to its end.
+        """
         if self._stated is not None:
             return self._stated
         if self._events:
-            return sum(self._last.values()) if self._last else None
+            said = sum(self._last.values())
+            return None if not self._last else said if is_whole else max(said, estimate)
         return units_at(json_of(bytes(self._data)), self._pointers) if self._data else None
 
     def head(self, status: int, headers: Sequence[Header]) -> None:
@@ -109,19 +117,27 @@ class AnswerCost:
             if len(kept) > MAX_JSON:
                 self._data = None
             return
-        text = self._rest + data
-        half = text.endswith(b"\r")  # of an end of line, perhaps
-        *lines, self._rest = _LINE_END.split(text[:-1] if half else text)
-        if half:
-            self._rest += b"\r"
-        for line in lines:
+        for line in self._lines(data):
             if not line:
                 self._event(bytes(kept))
                 kept.clear()
             elif line.startswith(b"data:") and len(kept) <= MAX_EVENT:
                 kept += line[5:] + b"\n"
         if len(self._rest) > MAX_EVENT:
-            self._data = None
+            if self._rest.startswith(b"data:"):
+                kept += self._rest  # so that this event is too large
+            self._rest, self._is_cut = (b"\r" if self._rest.endswith(b"\r") else b""), True
+
+    def _lines(self, data: bytes) -> list[bytes]:
+        """The lines that are over with *data*, but for one whose beginning was too long; the rest is kept."""
+        text = self._rest + data
+        half = text.endswith(b"\r")  # of an end of line, perhaps
+        *lines, rest = _LINE_END.split(text[:-1] if half else text)
+        if self._is_cut:
+            self._is_cut, rest = not lines, rest if lines else b""
+            del lines[:1]
+        self._rest = rest + b"\r" if half else rest
+        return lines
 
     def _event(self, data: bytes) -> None:
         if len(data) > MAX_EVENT:

@@ -73,16 +73,24 @@ class _Gate:
     __slots__ = ("limiter", "name", "shed", "waiter")
 
     def __init__(self, name: str, settings: SheddingSettings, clock: Callable[[], float]) -> None:
-        policy = AdaptiveLimit(
-            algorithm=settings.algorithm, initial=settings.initial, min_limit=settings.min_limit,
-            max_limit=settings.max_limit, tolerance=settings.tolerance, reserved=settings.reserved,
-            max_queue=settings.max_queue, max_queue_for=settings.max_queue_for, priorities=_entered_as,
-            fair_by=_tenant_of if settings.tenant and settings.max_queue else None)
+        policy = _policy_of(settings)
         self.name = name
         self.limiter = AdaptiveLimiter(policy, key=name, now=clock())
         self.waiter = AdmissionWaiter(self.limiter, key=name, clock=clock, priorities=policy.priorities,
                                       fair_by=policy.fair_by)
         self.shed: Counter[tuple[int, str]] = Counter()  # by level and cause
+
+
+def _policy_of(settings: SheddingSettings) -> AdaptiveLimit:
+    return AdaptiveLimit(
+        algorithm=settings.algorithm, initial=settings.initial, min_limit=settings.min_limit,
+        max_limit=settings.max_limit, tolerance=settings.tolerance, reserved=settings.reserved,
+        max_queue=settings.max_queue, max_queue_for=settings.max_queue_for, priorities=_entered_as,
+        fair_by=_tenant_of if _is_fair(settings) else None)
+
+
+def _is_fair(settings: SheddingSettings) -> bool:
+    return bool(settings.tenant and settings.max_queue)
 
 
 class Door:
@@ -115,6 +123,20 @@ class Door:
         settings = self.settings
         self.priorities = Priorities(settings.priority, settings.route_priority, settings.default_priority, addresses)
         self._tenant_of = CallerKeys(settings.tenant, addresses) if settings.tenant else None
+
+    def take_over(self, former: Door) -> None:
+        """Go on in the place of a *former* door: with what its limits have learnt, and with who is in or waits.
+
+        Only limits of another scope, and those whose waiting tenants take turns from now on, or do no more, begin anew.
+        """
+        before, settings = former.settings, self.settings
+        if (before.scope, _is_fair(before)) == (settings.scope, _is_fair(settings)):
+            self._gates = former._gates
+            for gate in self._gates.values():
+                gate.limiter.configure(_policy_of(settings), self._clock())
+        if settings.lag is not None and former.shedder is not None:
+            self.shedder, self._lag = former.shedder, former._lag
+            self.shedder.target_s = settings.lag
 
     async def enter(self, passage: Passage) -> Answer | None:
         """Let a request in, now or after a short wait; else return what to answer."""
@@ -197,7 +219,8 @@ def door_of(registry: Registry, name: str, settings: SheddingSettings, addresses
             once_in_force: Callable[[Act], object] = at_once) -> Door:
     """The door with this *name* of the gateways with this *registry*: the same one, as long as the settings are.
 
-    So a changed file does not forget what the limits have learnt, or who is in.
+    By other settings it is another one, which takes over from it: a changed file does not forget what the limits have
+    learnt, or who is in.
 
     Args:
         registry: Of the gateways.
@@ -213,6 +236,8 @@ def door_of(registry: Registry, name: str, settings: SheddingSettings, addresses
         if registry not in _known:
             _known[registry] = {}
             export_further(registry, functools.partial(_collect, _known[registry]))
+        if known is not None and known is not door:
+            door.take_over(known)
         _known[registry][name] = door
         door.trust(addresses)
 

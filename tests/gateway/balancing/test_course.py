@@ -27,7 +27,7 @@ def test_what_was_never_sent_moves_on_at_once_and_for_nothing(ending: Ending) ->
     for may_repeat in (True, False):
         course = a_course(may_repeat, nothing)
         assert (Move.NEXT, 0.0) == course.after(ending, A, None, True, 0.0, 0.5)
-        assert ({A}, 0) == (course.tried, course.sent)
+        assert ({A}, 0) == (course.tried, course.trail.sent)
         assert (Move.STOP, 0.0) == course.after(ending, B, None, False, 0.0, 0.5)
 
 

@@ -40,6 +40,9 @@ class Service:
         self.gate = asyncio.Event()
         self.under_way = self.asked = 0
 
+    def bounded(self, request):
+        return contextlib.nullcontext()
+
     def attempts(self, request):
         return Attempts(self)
 

@@ -28,7 +28,7 @@ class NoService:
 def admitted(chain, request, path=b"/x"):
     """A request on a route with these filters."""
     settings = RouteConfig(path="/*", service="up")
-    route = Route("route", NoService(), settings, chain, Pattern.parse("/*"), None, None)
+    route = Route("route", NoService(), "up", settings, chain, Pattern.parse("/*"), None, None)
     return Admitted(route, request, path, b"gw", {})
 
 
