@@ -69,6 +69,26 @@ def test_an_attempt_that_was_sent_is_paid_for_when_the_deadline_passes() -> None
     asyncio.run(main())
 
 
+def test_a_repeat_whose_client_leaves_in_the_delay_before_it_is_paid_back() -> None:
+    async def main() -> None:
+        retry = {"budget": ONE_TOKEN, "per_endpoint": 2, "base": 60.0, "max_delay": 60.0}
+        async with upstream(_bad) as bad, served(configured(_service(bad, retry=retry))) as (gateway, front):
+            budget = gateway.services["up"].retry.budget
+            assert budget is not None
+            client = await front.client(asked())
+            while budget.withdraw(gateway.registry.clock()):  # once this is false, the repeat has it
+                budget.refund()
+                await asyncio.sleep(0)
+            at_once = struct.pack("ii", 1, 0)
+            client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+            client.reset()
+            async with asyncio.timeout(10.0):
+                while not budget.withdraw(gateway.registry.clock()):
+                    await asyncio.sleep(0)
+
+    asyncio.run(main())
+
+
 def test_a_hedge_that_was_not_sent_is_paid_back() -> None:
     async def main() -> None:
         heads, held_ends, slow_ends = list[bytes](), asyncio.Event(), asyncio.Event()

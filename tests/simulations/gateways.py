@@ -222,11 +222,12 @@ class Passage:
 
     def leave(self) -> None:
         """The client has gone: what is under way is given up."""
-        if self._permits is not None:
+        is_under_way = self._permits is not None
+        if is_under_way:
             self._settle(CANCELLED)
             self._left()
         if self._course is not None:
-            self._course.stop()
+            self._course.stop(was_sent=is_under_way and self._sent)
         self._attempt = -1
         self._weigh(FAILURE if self._has_failed else CANCELLED)
 
