@@ -49,12 +49,12 @@ _WITHIN: Final = "not fired, but within a caller's deadline"
 
 
 class NoTaskError(BadRequestError, RuntimeError):
-    """Nobody runs a call in an asyncio task, which its timeout could cancel: the caller's mistake, not the target's."""
+    """Nobody runs a call in an asyncio task, which a policy could cancel: the caller's mistake, not the target's."""
 
 
-def no_task(key: str) -> NoTaskError:
-    """The error for a call of the command *key* that no task runs."""
-    return NoTaskError(f"{key}: a timeout needs an asyncio task to cancel")
+def no_task(key: str, policy: str = "timeout") -> NoTaskError:
+    """The error for a call of the command *key* that no task runs, as its *policy* needs it."""
+    return NoTaskError(f"{key}: a {policy} needs an asyncio task to cancel")
 
 
 class Fifo:

@@ -28,6 +28,7 @@ from typing import Any, NamedTuple, Protocol
 from ..core.bulkhead import TOKEN
 from ..core.exception_groups import is_interrupt, matches
 from ..errors import BulkheadFullError, CallTimeoutError
+from .async_timeouts import no_task
 from .deadline_context import deadline_error
 from .system_clock import waited_clock
 from .workers import Job, ThreadIsolation
@@ -37,6 +38,11 @@ Grip = list[list[None]]
 
 class Starter(Protocol):
     """Says when and whether a further attempt begins."""
+
+    @property
+    def key(self) -> str:
+        """The command's."""
+        ...
 
     def launch_after(self, n: int, now: float) -> float | None:
         """How long after the *n*-th attempt the next may begin; None: never."""
@@ -87,9 +93,12 @@ class TaskRace:
     def __init__(self, starter: Starter, take: Callable[[Grip], object], clock: Callable[[], float],
                  fn: Callable[..., Coroutine[Any, Any, Any]], args: tuple[Any, ...], kwargs: Mapping[str, Any],
                  after: float) -> None:
-        task = asyncio.current_task()
+        try:
+            task = asyncio.current_task()
+        except RuntimeError:  # no loop runs
+            task = None
         if task is None:
-            raise RuntimeError("a hedge needs an asyncio task")
+            raise no_task(starter.key, "hedge")
         self._starter, self._take, self._clock = starter, take, clock
         self._fn, self._args, self._kwargs = fn, args, kwargs
         self._task, self._loop, self._cancelling = task, task.get_loop(), task.cancelling()

@@ -51,7 +51,11 @@ class HedgePolicy:
 
 
 class Hedging:
-    """The hedges of one function. Every method may be called from any thread."""
+    """The hedges of one function. Every method may be called from any thread.
+
+    Attributes:
+        key: The command's.
+    """
 
     def __init__(self, held: HedgePolicy, *, key: str, group: str, clock: Callable[[], float], slots: Slots,
                  circuit: Circuit | None, recorder: Recorder, emitter: Emitter, deposits: bool,
@@ -72,7 +76,7 @@ class Hedging:
             racing: What is around the attempts of a stream until its first item.
             cleanups: What a thread that runs a generator does at its end.
         """
-        self._held, self._key, self._group, self._clock = held, key, group, clock
+        self._held, self.key, self._group, self._clock = held, key, group, clock
         self._slots, self._circuit = slots, circuit
         self._recorder, self._emitter, self._deposits = recorder, emitter, deposits
         self._racing, self._cleanups = racing, cleanups
@@ -101,7 +105,7 @@ class Hedging:
         """The *n*-th attempt has begun."""
         self._recorder.count(_HEDGE, now)
         if self._emitter.wanted(CallHedged):
-            self._emitter.emit(CallHedged(self._key, self._group, n, after, now))
+            self._emitter.emit(CallHedged(self.key, self._group, n, after, now))
 
     def freed(self) -> None:
         """Give the slot that a further attempt gave back to whoever waits for one."""
@@ -136,7 +140,7 @@ class Hedging:
 
     def over_generator(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         """What is called in place of the generator function *fn*."""
-        begin, clock, slots, key, racing = self._begin, self._clock, self._slots, self._key, self._racing
+        begin, clock, slots, key, racing = self._begin, self._clock, self._slots, self.key, self._racing
         cleanups = self._cleanups
 
         @transparent_frame

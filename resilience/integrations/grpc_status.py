@@ -16,20 +16,28 @@ from grpc.aio import AioRpcError, Metadata
 from .. import CallTimeoutError, Ending, FailureRules, NoTimeLeftError, Verdict, http_status, remaining
 
 _SLACK_S: Final = 0.05  # the timer of the caller's own deadline may be a little early
+#: What grpc says, as UNKNOWN or INTERNAL, of requests that the iterator or serializer of the caller did not give it.
+_NEVER_SENT: Final = ("Exception iterating requests!", "Exception serializing request!")
 
 
 def judge(ending: Ending) -> Verdict | None:
-    """Return what an RPC amounts to whose caller had no time left; a judge for ``failures``, beside ``http_status()``.
+    """Return what an RPC amounts to that its caller spoiled; a judge for ``failures``, beside ``http_status()``.
 
     Args:
         ending: How the RPC ended.
 
     Returns:
-        The caller's fault for DEADLINE_EXCEEDED by the caller's own ``deadline()``: a careless caller must not open the
-        circuit for all others. None for all else: the status code decides.
+        The caller's fault for DEADLINE_EXCEEDED by the caller's own ``deadline()``, and for requests that could not be
+        iterated or serialized: a careless caller must not open the circuit for all others. None for all else: the
+        status code decides.
     """
+    if ending.error is None:
+        return None
+    details = getattr(ending.error, "details", None)
+    if callable(details) and details() in _NEVER_SENT:
+        return Verdict.CALLER_FAULT
     left = remaining()
-    if ending.error is None or left is None or left > _SLACK_S:
+    if left is None or left > _SLACK_S:
         return None
     code = getattr(ending.error, "code", None)
     expired = callable(code) and code() is grpc.StatusCode.DEADLINE_EXCEEDED

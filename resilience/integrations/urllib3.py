@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Generator, Iterator
+from threading import get_ident
 from typing import Any, Final
 
 import attrs
@@ -36,7 +37,7 @@ class _WatchedResponse(urllib3.HTTPResponse):
     """A response that tells its Hold how the reading of its body has ended."""
 
     _hold: Hold
-    _is_reading = False
+    _reader: int | None = None  # the thread that reads at present
     _was_released = False
     _was_closed = False
 
@@ -53,28 +54,29 @@ class _WatchedResponse(urllib3.HTTPResponse):
 
     def release_conn(self) -> None:
         super().release_conn()
-        if self._is_reading:  # how that ends is not known yet
-            self._was_released = True
-        else:
+        if self._reader is None:
             self._hold.end()
+        else:  # how that ends is not known yet
+            self._was_released = True
 
     def close(self) -> None:
-        self._was_closed = True
+        if self._reader != get_ident():  # else it is urllib3, at a chunk that is malformed or missing
+            self._was_closed = True
         super().close()
-        if not self._is_reading:
+        if self._reader is None:
             self._hold.end()
 
     def _watch(self, read: Any, *args: Any, **kwargs: Any) -> Any:
-        if self._is_reading:  # read1() by way of read()
+        if self._reader is not None:  # read1() by way of read()
             return read(*args, **kwargs)
-        self._is_reading = True
+        self._reader = get_ident()
         try:
             data = read(*args, **kwargs)
         except BaseException as error:
             self._hold.end(None if self._was_closed else error)  # whoever closes it while it is read wants no more
             raise
         finally:
-            self._is_reading = False
+            self._reader = None
         if self._was_released or self.connection is None:
             self._hold.end()
         return data

@@ -23,7 +23,8 @@ from resilience.integrations import urllib3 as our_urllib3
 class Server(ThreadingHTTPServer):
     """Answers ``/STATUS`` and ``/STATUS/HOW``.
 
-    How is "chunked", "cut" (the body ends early), "wait" (for ``go``) or "gzip" (which the body is not).
+    How is "chunked", "cut" (the body ends early), "chunked-cut", "chunked-bad" (a size is no number), "wait" (for ``go``)
+    or "gzip" (which the body is not).
     """
 
     daemon_threads = True
@@ -55,19 +56,20 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Location", "/200")
         if how == "gzip":
             self.send_header("Content-Encoding", "gzip")
-        self.send_header(*(("Transfer-Encoding", "chunked") if how == "chunked" else ("Content-Length", "10")))
+        chunked = how.startswith("chunked")
+        self.send_header(*(("Transfer-Encoding", "chunked") if chunked else ("Content-Length", "10")))
         self.end_headers()
         if self.command == "HEAD":
             return
-        halves = (b"5\r\nhello\r\n", b"5\r\nworld\r\n0\r\n\r\n") if how == "chunked" else (b"hello", b"world")
+        halves = (b"5\r\nhello\r\n", b"5\r\nworld\r\n0\r\n\r\n") if chunked else (b"hello", b"world")
         self.wfile.write(halves[0])
         self.wfile.flush()
         if how == "wait":
             self.server.go.wait(60)
-        if how == "cut":
+        if how.endswith("cut"):
             self.close_connection = True
         else:
-            self.wfile.write(halves[1])
+            self.wfile.write(halves[1] if how != "chunked-bad" else b"five" + halves[1])
 
     do_POST = do_HEAD = do_PUT = do_GET
 

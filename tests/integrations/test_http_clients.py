@@ -235,14 +235,16 @@ def test_a_failed_response_that_is_closed_unread_is_a_failure(make, server):
     assert counts_of(client) == {"failure": 1}
 
 
-@pytest.mark.parametrize("how", ["cut", "chunked/cut"])
-def test_a_body_that_ends_too_early_is_a_failure_of_its_call(make, server, how):
+@pytest.mark.parametrize("how", ["cut", "chunked-cut", "chunked-bad"])
+def test_a_body_that_ends_too_early_or_is_malformed_is_a_failure_of_its_call(make, server, how):
     client = make()
 
-    response = client.open(f"{server.url}/200/{how.split('/')[-1]}")
+    opened = []
     with pytest.raises(client.family):
-        client.read(response)
-    client.close(response)
+        opened.append(client.open(f"{server.url}/200/{how}"))  # raises if it read on and met what is malformed
+        client.read(opened[0])
+    for response in opened:
+        client.close(response)
 
     assert counts_of(client) == {"failure": 1}
     assert in_flight(client) == 0

@@ -1,18 +1,19 @@
-"""A coroutine with a timeout that was driven without an event loop, by send() or another library's loop, ended with "no
+"""A coroutine with a timeout or a hedge that was driven without an event loop, by send() or another library's loop, ended with "no
 running event loop" before the function ran, and counted as a failure of its target. It is the caller's mistake.
 """
 
 import pytest
 
-from resilience import BadRequestError, StreamTimeout, command
+from resilience import BadRequestError, Hedge, StreamTimeout, command
 from tests.issues.hostile import ended
 
 
-@pytest.mark.parametrize("limit", [{"timeout": 1.0}, {"stream_timeout": StreamTimeout(first_item=1.0)}], ids=str)
-@pytest.mark.parametrize("is_stream", [False, True])
-def test_a_call_that_no_task_runs_is_a_bad_request_and_says_why(registry, is_stream, limit):
-    if "stream_timeout" in limit and not is_stream:
-        return
+@pytest.mark.parametrize(("limit", "is_stream", "policy"), [
+    ({"timeout": 1.0}, False, "timeout"), ({"timeout": 1.0}, True, "timeout"),
+    ({"stream_timeout": StreamTimeout(first_item=1.0)}, True, "timeout"),
+    ({"timeout": None, "hedge": Hedge(delay=0.1, idempotent=True)}, False, "hedge"),
+    ({"timeout": None, "hedge": Hedge(delay=0.1, idempotent=True)}, True, "hedge")], ids=str)
+def test_a_call_that_no_task_runs_is_a_bad_request_and_says_why(registry, limit, is_stream, policy):
     ran = []
 
     async def once():
@@ -26,7 +27,7 @@ def test_a_call_that_no_task_runs_is_a_bad_request_and_says_why(registry, is_str
     for _ in range(50):
         error = ended(lambda: (guarded().__anext__() if is_stream else guarded()).send(None))
 
-        assert "k: a timeout needs an asyncio task to cancel" == str(error)
+        assert f"k: a {policy} needs an asyncio task to cancel" == str(error)
         assert isinstance(error, BadRequestError)
         assert isinstance(error, RuntimeError)  # as which it was known before
     counts = guarded.resilience.snapshot().counts

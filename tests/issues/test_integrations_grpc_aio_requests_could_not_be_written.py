@@ -100,12 +100,14 @@ async def test_an_rpc_that_is_cancelled_while_requests_are_written_gives_its_slo
 
 async def test_a_cancelled_caller_cancels_the_rpc(make, server):
     stub, registry = make()
-    call = await written(stub.Sum(), b"hang")
+    call, waits = await written(stub.Sum(), b"hang"), asyncio.Event()
 
     async def wait():
+        waits.set()
         await call
 
     waiting = asyncio.create_task(wait())
+    await waits.wait()
     while not server.hanging.acquire(blocking=False):
         await asyncio.sleep(0.001)
     waiting.cancel()

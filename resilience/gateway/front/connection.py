@@ -8,7 +8,7 @@ Who ends what:
     the client leaves         the task is cancelled, whatever it does; but if it waits in receive(), that raises
     the client half-closes    it is answered. Whether it has left altogether shows only when something is sent to it, so
                               one that waits is sent "100 Continue" after PROBE_S; a silent stream ends instead
-    an answer breaks off      the connection is cut, so that nobody takes it for complete
+    an answer breaks off      the connection is cut so that nobody takes it for complete, or reset if only its end tells
     something is no HTTP      answered; then nothing more is read, and what still comes is thrown away (RFC 9112, 9.6)
     a deadline passes         the front's one timer calls expire(); no request has a timer of its own
     the gateway leaves        each connection says close with its next answer
@@ -315,6 +315,7 @@ class Connection(asyncio.Protocol):
         if exchange is not None and exchange.switched:
             self.connection_lost(None)  # the tunnel had the transport since, and has closed it
         elif exchange is not None and not exchange.answered:
+            exchange.break_off()
             self._abort()
         elif self._queue or self._parser.refusal is not None or (
                 exchange is not None and not exchange.request.complete):
@@ -447,5 +448,7 @@ class Connection(asyncio.Protocol):
     def _abort(self) -> None:
         self._closing = True
         if not self.gone:
+            if self._exchange is not None:
+                self._exchange.break_off()
             self.transport.abort()
         self._wake()

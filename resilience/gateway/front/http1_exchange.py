@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from socket import SO_LINGER, SOL_SOCKET
+from typing import TYPE_CHECKING, Final
 
 from ..framing import BODILESS
 from ..inbound import BodyBrokenError, ClientGoneError
@@ -15,6 +17,8 @@ from .parser import Incoming
 
 if TYPE_CHECKING:
     from .connection import Connection
+
+_RESET: Final = struct.pack("ii", 1, 0)  # close at once, and send nothing more than that
 
 
 class Http1Exchange:
@@ -158,6 +162,13 @@ class Http1Exchange:
         self.answered = True
         if self._connection.writable is not None:
             await self._connection.writable
+
+    def break_off(self) -> None:
+        """Let the connection end by a reset, if its end would say that the answer is complete (RFC 9112, 8)."""
+        is_delimited = self._chunked or self._bodyless or self._left is not None
+        transport = self._connection.transport
+        if self.started and not self.answered and not is_delimited and not transport.is_closing():
+            transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, _RESET)
 
     def _send(self, piece: bytes, last: bytes) -> None:
         """Write a piece of the body, with the head before the first and what ends it after the last."""

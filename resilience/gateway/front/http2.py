@@ -41,7 +41,7 @@ from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
 
-from ..http2.allowance import Allowance
+from ..http2.allowance import CHEAP_FRAMES, Allowance, earned
 from ..http2.fields import MalformedError
 from ..http2.wire import H2, Bytes, Wire
 from ..inbound import ClientGoneError
@@ -63,9 +63,6 @@ STREAM_WINDOW: Final = 128 * 1024
 CONNECTION_WINDOW: Final = 1024 * 1024
 #: Streams that end before their answer does (CVE-2023-44487), whoever resets them: a second, and at once.
 RESETS: Final = (33.0, 200)
-#: Frames that cost their sender nothing, and are no part of a request: a second, and at once.
-CHEAP_FRAMES: Final = (200.0, 1000)
-_EARNED_PER_WRITE: Final = 3  # window updates, of the stream and of the connection, and one over
 #: So much is read before it is looked at what it was: a small part of a read can be hundreds of requests.
 _SLICE: Final = 4096
 _ANY_STREAM: Final = 2**31 - 1
@@ -296,7 +293,7 @@ class Http2Connection(asyncio.Protocol):
             raise ClientGoneError from None
         if size:
             self.sent += size
-            self._cheap.earn(_EARNED_PER_WRITE)
+            self._cheap.earn(earned(size))
             self._streams[stream.id] = self._streams.pop(stream.id)  # its next turn is the last
         return size
 

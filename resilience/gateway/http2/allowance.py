@@ -2,6 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+#: Frames that cost their sender nothing, and are no part of a message: a second, and at once.
+CHEAP_FRAMES: Final = (200.0, 1000)
+
+
+def earned(size: int) -> int:
+    """How many such frames a piece of *size* bytes that we send allows the other end.
+
+    Two window updates, of the stream and of the connection, and a PING to measure; and one for each KiB. Go's net/http
+    opens both windows again for each 4 KiB that its program has read (before Go 1.20: for each read), and takes frames
+    of up to 1 MiB, so that many may follow one frame of ours. Envoy allows ten for each of its frames, of 16 KiB.
+    """
+    return 3 + size // 1024
+
 
 class Allowance:
     """A token bucket."""

@@ -34,7 +34,7 @@ from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 
 from ..upstream import Header, UnprocessedError, UpstreamError
-from .allowance import Allowance
+from .allowance import CHEAP_FRAMES, Allowance, earned
 from .fields import MalformedError
 from .frames import FrameError, FrameReader, GoAway
 from .messages import MAX_HEAD_BYTES
@@ -48,9 +48,6 @@ if TYPE_CHECKING:
 STREAM_WINDOW: Final = 128 * 1024
 #: No bound: those of the streams are; an answer that nobody takes must not hold up the others.
 CONNECTION_WINDOW: Final = (1 << 31) - 1
-#: Frames that cost their sender nothing: a second, and at once.
-CHEAP_FRAMES: Final = (200.0, 1000)
-_EARNED_PER_PIECE: Final = 3  # window updates, of the stream and of the connection, and a PING to measure
 LINGER_S: Final = 2.0
 _LAST_STREAM: Final = 1 << 30
 _MAX_WAITING: Final = 1024 * 1024  # bytes that the transport may have while exchanges begin
@@ -148,7 +145,7 @@ class Http2Connection(asyncio.Protocol):
         number = self._h2.get_next_available_stream_id()
         self._wire.put_fields(number, fields, end=end)
         self._exchanges[number] = exchange
-        self._cheap.earn(_EARNED_PER_PIECE)
+        self._cheap.earn(earned(0))
         self.is_used = True
         self._silence.asked()
         if number >= _LAST_STREAM:
@@ -164,7 +161,7 @@ class Http2Connection(asyncio.Protocol):
         assert self._wire is not None
         size = self._wire.put_some(number, piece, end=end)
         if size:
-            self._cheap.earn(_EARNED_PER_PIECE)
+            self._cheap.earn(earned(size))
             self._exchanges[number] = self._exchanges.pop(number)  # its next turn is the last
         return size
 

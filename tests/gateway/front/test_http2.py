@@ -30,8 +30,9 @@ from h2.settings import SettingCodes
 from hyperframe.frame import ContinuationFrame, DataFrame, HeadersFrame, PingFrame, SettingsFrame
 
 from resilience.gateway.front import lingering
-from resilience.gateway.front.http2 import CHEAP_FRAMES, MAX_STREAMS, PREFACE, RESETS, STREAM_WINDOW
+from resilience.gateway.front.http2 import MAX_STREAMS, PREFACE, RESETS, STREAM_WINDOW
 from resilience.gateway.front.lingering import LINGER_BYTES
+from resilience.gateway.http2.allowance import CHEAP_FRAMES
 from resilience.gateway.inbound import Inbound
 from tests.gateway.harness import Call, Gateway, Upstream
 from tests.gateway.harness import eventually as eventually_true

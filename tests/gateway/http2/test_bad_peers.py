@@ -24,7 +24,8 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
-from resilience.gateway.http2.connection import CHEAP_FRAMES, Http2Connection
+from resilience.gateway.http2.allowance import CHEAP_FRAMES
+from resilience.gateway.http2.connection import Http2Connection
 from resilience.gateway.http2.frames import FrameError, FrameReader, GoAway
 from resilience.gateway.http2.messages import MAX_HEAD_BYTES
 from resilience.gateway.upstream import Endpoint, UpstreamError, UpstreamUnreachableError
