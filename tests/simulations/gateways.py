@@ -335,8 +335,8 @@ class Passage:
             return
         course, retry = self._course, gateway.retry
         if course is None:
-            course = self._course = Course(retry.settings, retry.delays, retry.budget,
-                                           self._is_repeatable or retry.repeatable)
+            is_repeatable = self._is_repeatable or (retry.settings is not None and retry.settings.repeatable)
+            course = self._course = Course(retry.settings, retry.delays, retry.budget, is_repeatable)
         has_other = any(state is not endpoint and state not in course.tried and not state.refuses(now)
                         for state in endpoints.states)
         move, delay = course.after(ending, endpoint, None, has_other, now, world.random())
