@@ -27,7 +27,7 @@ def _said(registry: Registry) -> dict[str, object]:
     return {command.key: command.settings for command in registry}
 
 
-def _fails(*_: Any) -> None:
+def _fails(*_: Any, **__: Any) -> None:
     raise ConfigError("not to be")
 
 

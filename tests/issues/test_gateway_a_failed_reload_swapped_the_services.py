@@ -16,7 +16,7 @@ from resilience.gateway.upstream import Request
 from .gateway_parts import configured
 
 
-def _fails(*_: Any) -> None:
+def _fails(*_: Any, **__: Any) -> None:
     raise ConfigError("not to be")
 
 
