@@ -125,11 +125,12 @@ class LastAnswers:
 
     def _dated(self, headers: list[Header]) -> tuple[list[Header], int]:
         """The headers of an answer that has come, with a Date, and how old it is by them, in seconds."""
-        epoch, said = self._epoch(), next((value for name, value in headers if name == b"date"), None)
+        epoch, age = self._epoch(), _age(headers)
+        said = next((value for name, value in headers if name == b"date"), None)
         if said is None:
-            return [*headers, (b"date", formatdate(epoch, usegmt=True).encode())], _age(headers)
+            return [*headers, (b"date", formatdate(epoch, usegmt=True).encode())], age
         date = http_date(said.decode("latin-1"))
-        return headers, _age(headers) if date is None else max(_age(headers), min(_OLDEST, int(epoch - date)))
+        return headers, age if date is None else max(age, min(_OLDEST, int(epoch - date)))
 
     def find(self, request: Request, now: float) -> LastAnswer | None:
         """An answer that may be given to this request."""

@@ -44,8 +44,8 @@ class Mirror:
         """
         self.service, self.left_out = service, 0
         self._share, self._max_concurrent, self._random = share, max_concurrent, random
-        goes_on = before is not None and before.service.name == service.name
-        self._tasks: set[asyncio.Task[None]] = before._tasks if before is not None and goes_on else set()
+        self._tasks: set[asyncio.Task[None]] = (
+            before._tasks if before is not None and before.service.name == service.name else set())
 
     def copy(self, request: Request) -> None:
         """Send a copy of *request*, which has its body, if this one is to have one; returns at once."""
