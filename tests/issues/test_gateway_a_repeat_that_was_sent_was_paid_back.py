@@ -38,6 +38,12 @@ class _Hanging:
         await asyncio.Event().wait()
 
 
+def _leave(client: Any) -> None:
+    at_once = struct.pack("ii", 1, 0)
+    client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+    client.reset()
+
+
 def test_an_attempt_that_was_sent_is_paid_for_when_the_client_leaves() -> None:
     async def main() -> None:
         hanging = _Hanging()
@@ -45,9 +51,7 @@ def test_an_attempt_that_was_sent_is_paid_for_when_the_client_leaves() -> None:
                 served(configured(_service(bad, other))) as (gateway, front):
             client = await front.client(asked())
             await hanging.heads.get()
-            at_once = struct.pack("ii", 1, 0)
-            client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
-            client.reset()
+            _leave(client)
             while any(each.in_flight for each in gateway.services["up"].served()):
                 await asyncio.sleep(0)
             for _ in range(3):
@@ -79,9 +83,7 @@ def test_a_repeat_whose_client_leaves_in_the_delay_before_it_is_paid_back() -> N
             while budget.withdraw(gateway.registry.clock()):  # once this is false, the repeat has it
                 budget.refund()
                 await asyncio.sleep(0)
-            at_once = struct.pack("ii", 1, 0)
-            client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
-            client.reset()
+            _leave(client)
             async with asyncio.timeout(10.0):
                 while not budget.withdraw(gateway.registry.clock()):
                     await asyncio.sleep(0)
