@@ -14,7 +14,7 @@ from typing import Final
 
 #: What the second process runs.
 BESIDE: Final = [f"tests/{name}" for name in (
-    "config", "core", "decorate", "engine", "policies", "metrics", "testing", "integrations", "scenarios", "issues",
+    "config", "core", "decorate", "engine", "policies", "metrics", "testing", "integrations", "issues",
     "dashboard", "browser")]
 
 

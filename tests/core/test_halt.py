@@ -42,6 +42,15 @@ def test_a_halt_lengthens_an_open_circuits_wait_and_never_shortens_it():
     assert machine.acquire(20.0)
 
 
+def test_a_halt_that_ends_with_the_wait_of_an_open_circuit_leaves_it_as_it_is():
+    machine = circuit(consecutive=1)
+    machine.settle(machine.acquire(0.0), FAILURE, 0.0, 0.0)
+    machine.halt(5.0, 1.0)
+    assert not machine.is_halted
+    machine.halt(5.5, 1.0)
+    assert machine.is_halted
+
+
 def test_new_settings_do_not_end_a_halt():
     machine = circuit()
     machine.halt(100.0, 0.0)

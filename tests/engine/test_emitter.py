@@ -6,6 +6,7 @@ import traceback
 
 import pytest
 
+from resilience.drivers.retry_layers import layer
 from resilience.engine.emitter import Emitter
 
 
@@ -54,6 +55,17 @@ def test_a_listener_that_subscribed_twice_hears_twice_and_ends_once():
     end()
     emitter.emit(Event())
     assert 3 == len(heard)
+
+
+def test_nobody_repeats_what_a_listener_calls_and_the_call_is_repeated_as_before():
+    emitter, heard = Emitter(), []
+    emitter.subscribe(Event, lambda event: heard.append([*layer.get()]))
+    before = layer.set(["key"])
+    try:
+        emitter.emit(Event())
+        assert ([[]], ["key"]) == (heard, layer.get())
+    finally:
+        layer.reset(before)
 
 
 async def awaits(event):
