@@ -23,6 +23,7 @@ def test_calls_are_refused_until_the_end_of_the_halt_and_the_refusal_says_why():
     permit = machine.acquire(1.0)
     machine.halt(31.0, 1.0)
     machine.settle(permit, SUCCESS, 1.0, 2.0)  # a later success does not lift it
+    assert machine.is_halted
     with pytest.raises(CircuitOpenError, match="its target asked its callers to wait") as caught:
         machine.acquire(30.9)
     assert caught.value.retry_after == pytest.approx(0.1)
