@@ -36,7 +36,6 @@ def test_a_target_that_asks_for_no_pause_is_not_left_out_and_one_that_asks_for_a
     assert rest.ask(10.5) is not None
 
 
-
 def test_a_target_that_is_down_rests_for_the_grace_time_and_then_one_call_probes_it():
     rest = Rest(Failover(THREE, grace=30.0))
     rest.stop(10.0)
@@ -82,6 +81,40 @@ def test_a_probe_that_hangs_is_replaced_after_the_grace_time_and_its_late_answer
     rest.settle(again, False, 62.0)
     rest.settle(lost, True, 63.0)
     assert rest.state is RestState.RESTING
+
+
+def test_a_rest_and_a_pause_that_are_shortened_end_when_they_are_told_and_are_never_lengthened():
+    rest = Rest(Failover(THREE, grace=30.0))
+    rest.shorten(1.0, 1.0, 0.0)
+    assert (RestState.AVAILABLE, False, True) == (rest.state, rest.is_left_out, rest.calm)
+
+    rest.stop(0.0)
+    rest.shorten(40.0, 40.0, 0.0)
+    assert (RestState.RESTING, 30.0) == (rest.state, rest.until)
+    rest.shorten(5.0, 1.0, 10.0)
+    assert (RestState.RESTING, 15.0) == (rest.state, rest.until)
+    probe = rest.ask(15.0)
+    rest.shorten(0.5, 0.5, 15.0)
+    assert RestState.PROBING is rest.state, "what is under way goes on"
+    rest.settle(probe, True, 16.0)
+
+    rest.pause(20.0, 20.0)
+    rest.shorten(0.0, 30.0, 20.0)
+    assert (RestState.AVAILABLE, 40.0) == (rest.state, rest.until)
+    rest.shorten(0.0, 3.0, 21.0)
+    assert (None, RestState.AVAILABLE) == (rest.ask(23.9), rest.ask(24.0).state)
+
+
+def test_a_target_that_nobody_leaves_out_any_more_keeps_the_pause_that_it_asked_for():
+    rest = Rest(Failover(THREE, grace=30.0))
+    term = rest.ask(0.0)
+    rest.release()
+    assert term is rest.ask(0.0)
+    rest.stop(0.0)
+    rest.pause(5.0, 0.0)
+    rest.release()
+    assert (RestState.AVAILABLE, 5.0, None) == (rest.state, rest.until, rest.ask(4.9))
+    assert rest.ask(5.0) is not None
 
 
 def test_a_call_that_was_under_way_when_the_rest_began_does_not_end_it():
