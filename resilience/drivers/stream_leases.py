@@ -7,8 +7,8 @@ goes, and not a line of it runs. What it refers to goes with it, though. So a wr
 among its variables, which gives the permit back in its place.
 
 The garbage collector may call a lease of a generator that the loop is yet to close, in a cycle of references, and then
-the lease does nothing. So only a lease whose loop is closed gives back: nobody goes on with that generator. Python calls
-``__del__`` once, though, and the loop may be closed before it has closed the generator. So a lease that was called too
+the lease does nothing. So only a lease whose loop is closed gives back: nobody goes on with that generator. But Python
+calls ``__del__`` once, and the loop may be closed before it has closed the generator. So a lease that was called too
 early leaves its work to a second one, which goes when it does.
 """
 
