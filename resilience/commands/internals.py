@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import inf
 from typing import Any, Final
 
@@ -26,9 +26,11 @@ from ..core.setting_names import nearest
 from ..core.sharing import shared
 from ..drivers.workers import WorkerPool
 from ..engine.call_accounting import CallAccounting
+from ..engine.callables import GUARD, flavour_of
 from ..engine.command_runtime import CommandRuntime
 from ..engine.kit import Afterwards, Kit
 from ..engine.registry_services import FunctionRef, RegistryServices
+from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError
 from ..policies.order import kit_named, kits, setting_kits
 from ..policies.settings import Settings, live_settings
@@ -197,14 +199,29 @@ class CommandInternals:
         if policy is None and not kit.can_be_off:
             raise ConfigError(f"{self.names[0]}: {name} cannot be switched off on a live command; it must be of type "
                               f"{kit.policy.__name__}", name)
-        why = None if kit.cannot_change is None or policy is None else kit.cannot_change(self.runtime.of(kit), policy)
+        if policy is not None:
+            self._check_policy(kit, policy)
+
+    def _check_policy(self, kit: Kit, policy: Any) -> None:
+        """Raise ConfigError if *policy*, which is not off, cannot be in force for what is decorated already."""
+        why = None if kit.cannot_change is None else kit.cannot_change(self.runtime.of(kit), policy)
         if why is not None:
-            raise ConfigError(f"{self.names[0]}: {why}", name)
-        known = getattr(self.settings, name) or getattr(self.declared, name)  # it may be off
-        for field in kit.kept if policy is not None and known is not None else ():
+            raise ConfigError(f"{self.names[0]}: {why}", kit.name)
+        if kit.suits is not None:
+            for declaration, flavour in self._declarations():
+                kit.suits(policy, declaration, flavour, self.names[0])
+        known = getattr(self.settings, kit.name) or getattr(self.declared, kit.name)  # it may be off
+        for field in kit.kept if known is not None else ():
             if not same_word(getattr(policy, field), getattr(known, field)):
-                raise ConfigError(f"{self.names[0]}: {field}= of a {kit.noun or name} cannot be changed on a live "
-                                  f"command; attrs.evolve() of settings.{name} keeps it", name)
+                raise ConfigError(f"{self.names[0]}: {field}= of the {kit.noun or kit.name} cannot be changed on a "
+                                  f"live command; attrs.evolve() of settings.{kit.name} keeps it", kit.name)
+
+    def _declarations(self) -> Iterator[tuple[Any, Flavour]]:
+        """What the decorator of each function said, and how that function is run now."""
+        for function in self.functions:
+            guard: Any = getattr(function, GUARD)
+            flavour = guard.declaration.runs(flavour_of(guard.fn))
+            yield guard.declaration, Flavour.THREAD if flavour is Flavour.SYNC and self.runtime.is_moved else flavour
 
     def forget(self) -> None:
         """Leave behind what reset() keeps: what limits have learnt and booked, kept answers, the last transitions."""

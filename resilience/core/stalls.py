@@ -14,6 +14,8 @@ from __future__ import annotations
 from math import inf
 from typing import Final
 
+from .reentrance import Guard
+
 #: How late a timer comes if something has held up its loop or thread: asyncio's own slow_callback_duration.
 STALL_S: Final = 0.1
 #: The share of a call's time from which on what it lost decides.
@@ -28,14 +30,22 @@ class Stalls:
         until: When the last one ended; calls that began later have lost nothing.
     """
 
-    __slots__ = ("_spans", "until")
+    __slots__ = ("_guard", "_spans", "until")
 
     def __init__(self) -> None:
+        self._guard = Guard()
         self._spans: tuple[tuple[float, float], ...] = ()  # apart from each other, oldest first; replaced as a whole
         self.until = -inf
 
     def note(self, start: float, end: float) -> None:
         """Nothing ran from *start* to *end*; several threads may note one and the same stall."""
+        self._guard.do(self._note, start, end)
+
+    def renew(self) -> None:
+        """Start over in a forked child; what the parent lost was lost to it as well."""
+        self._guard.renew()
+
+    def _note(self, start: float, end: float) -> None:
         apart = [span for span in self._spans if span[1] < start or span[0] > end]
         met = [span for span in self._spans if span not in apart]
         whole = (min([start, *(span[0] for span in met)]), max([end, *(span[1] for span in met)]))

@@ -34,7 +34,8 @@ import attrs
 
 from ..core.callbacks import check_plain
 from ..core.checks import number, strict
-from ..core.exception_groups import is_a, parts
+from ..core.exception_copy import cause_of
+from ..core.exception_groups import matches, parts
 from ..errors import DeadlineExceededError, NoTimeLeftError
 from .system_clock import monotonic
 
@@ -44,6 +45,7 @@ _MOST_S: Final = 86_400.0
 _DIGITS: Final = re.compile(r"[0-9]{1,10}", re.ASCII)  # ten digits are 115 days
 
 _T = TypeVar("_T")
+_CAUSES: Final = 10  # looked at, one raised from the other; there may be a circle
 _SLACK_S: Final = 0.002  # that a loop's timer may be early: uvloop's counts milliseconds
 #: Not empty once the process has used a deadline.
 in_use: list[None] = []
@@ -136,12 +138,18 @@ wrapper_globals["spent"] = spent
 def deadline_expired(error: BaseException) -> bool:
     """Whether *error* says that time ran out, and the deadline in force here is why: nobody else is to blame.
 
-    For a group, see in_haste().
+    Or it was raised from one that does: clients raise errors of their own from what their transport says. For a group,
+    see in_haste().
     """
-    if not is_a(error, (DeadlineExceededError, NoTimeLeftError)):
-        return False
     end = current()
-    return end is not None and end.time_left() <= _SLACK_S
+    if end is None or end.time_left() > _SLACK_S:
+        return False
+    cause: BaseException | None = error
+    for _ in range(_CAUSES):
+        if cause is None or matches(cause, (DeadlineExceededError, NoTimeLeftError)):
+            return cause is not None
+        cause = cause_of(cause)
+    return False
 
 
 def in_haste(error: BaseException) -> bool:

@@ -294,10 +294,11 @@ class WorkerPool(Awaited):
             self._stands.remove(stand)
 
     def full(self, home: ThreadIsolation, *, waits_for_itself: bool = False) -> ThreadPoolFullError:
-        """The error for a call of *home* that has a slot but gets no thread."""
+        """The error for a call of *home* that has a slot, or has given it back just now, but gets no thread."""
         if not self.is_shared:
             return ThreadPoolFullError(home.key, None, None, home.threads, 0, ((home.key, home.threads),))
-        held = {each.key: each.in_flight - (each is home) for each in self._of()}
+        own = 0 if waits_for_itself else 1  # else it holds its slot yet
+        held = {each.key: each.in_flight - (own if each is home else 0) for each in self._of()}
         most_first = sorted(((key, count) for key, count in held.items() if count > 0), key=lambda each: -each[1])
         return ThreadPoolFullError(home.key, None, self.name, self._size, self.max_queue, tuple(most_first),
                                    waits_for_itself)

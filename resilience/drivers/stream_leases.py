@@ -6,8 +6,10 @@ hands to the event loop instead, which closes it with a task. A loop that has be
 goes, and not a line of it runs. What it refers to goes with it, though. So a wrapper that holds a permit has a lease
 among its variables, which gives the permit back in its place.
 
-The garbage collector may call a lease of a generator that the loop is yet to close, and then it does nothing. So
-only a lease whose loop is closed gives back: nobody goes on with that generator.
+The garbage collector may call a lease of a generator that the loop is yet to close, in a cycle of references, and then
+the lease does nothing. So only a lease whose loop is closed gives back: nobody goes on with that generator. But Python
+calls ``__del__`` once, and the loop may be closed before it has closed the generator. So a lease that was called too
+early leaves its work to a second one, which goes when it does.
 """
 
 from __future__ import annotations
@@ -24,10 +26,30 @@ class StreamLease:
     """
 
     give_back: Callable[[], object] | None = None
+    _second: _SecondLease | None = None
 
     def __init__(self) -> None:
         self._loop = _get_running_loop()
 
     def __del__(self) -> None:
-        if self.give_back is not None and self._loop is not None and self._loop.is_closed():
-            self.give_back()
+        if self.give_back is not None and self._loop is not None and not self.end():
+            self._second = _SecondLease(self)
+
+    def end(self) -> bool:
+        """Give back what is held, unless the loop may go on with the wrapper; whether that was so."""
+        if self._loop is None or not self._loop.is_closed():
+            return False
+        give_back, self.give_back = self.give_back, None
+        if give_back is not None:
+            give_back()
+        return True
+
+
+class _SecondLease:
+    """Goes together with the lease that it stands in for."""
+
+    def __init__(self, first: StreamLease) -> None:
+        self._first = first
+
+    def __del__(self) -> None:
+        self._first.end()

@@ -40,7 +40,7 @@ from ..core.rate_limiter import RateLimiter
 from ..core.stalls import NO_STALLS, Stalls
 from ..core.stream_timeout import StreamMeter
 from ..drivers.admission_waiter import AdmissionWaiter
-from ..drivers.deadline_context import deadline_expired
+from ..drivers.deadline_context import deadline_expired, in_use
 from ..drivers.hedged_attempts import JobRace
 from ..drivers.hedged_generators import HedgedGenerator
 from ..drivers.hedged_streams import HedgedStream, StreamAttempt
@@ -145,6 +145,8 @@ class CallAccounting:
                 return outcome
         elif (kind is TypeError and _never_began(error)) or came_of_callback(error, TRANSPARENT_FRAMES):
             return IGNORED
+        elif in_use and deadline_expired(error):
+            return CUT_SHORT
         elif self.judging is None:
             outcome = FAILURE
         else:

@@ -89,6 +89,7 @@ class RegistryServices:
     def renew(self) -> None:
         """Start over in a forked child."""
         self.lock = threading.RLock()
+        self.stalls.renew()
         if self.background is not None:
             self.background.renew()
         self.active_until.clear()

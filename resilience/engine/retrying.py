@@ -71,12 +71,14 @@ class RetryPolicy:
         policy: The policy.
         budget: Its group's.
         can_hold: Whether one of its functions was, or will be, compiled to hold items back.
+        can_judge: The same of asking ``on_result``.
         is_on: Whether calls are repeated; if not, the policy is one that repeats none.
     """
 
     policy: Retry
     budget: Budget | None
     can_hold: bool = False
+    can_judge: bool = False
     is_on: bool = True
 
 

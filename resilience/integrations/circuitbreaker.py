@@ -365,4 +365,8 @@ def build_failure_predicate(expected_exception: Any) -> Callable[[type[BaseExcep
 
 def in_exception_list(*exc_types: type[Exception]) -> Callable[[type[BaseException], BaseException], bool]:
     """A function that says whether an exception is one of these types."""
-    return lambda kind, _: issubclass(kind, exc_types)
+    return functools.partial(_is_listed, exc_types)  # which can be pickled
+
+
+def _is_listed(listed: tuple[type[Exception], ...], kind: type[BaseException], _: BaseException) -> bool:
+    return issubclass(kind, listed)

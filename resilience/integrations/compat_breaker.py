@@ -23,7 +23,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple, Self
 
 from ..commands.command import Command, internals_of
 from ..core.breaker import CircuitBreaker
@@ -81,6 +81,18 @@ class Standin(abc.ABC):
         if not isinstance(self._registry, Registry):
             raise ConfigError(f"registry must be a Registry, not {registry!r}", "registry")
         self._steering: set[int] = set()  # threads whose changes of state we report ourselves
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What goes into another process or a deep copy: all that its user said, and nothing that has happened."""
+        return {name: value for name, value in vars(self).items() if name not in {"engine", "_steering"}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _steering=set())
+
+    def __copy__(self) -> Self:
+        twin = self.__class__.__new__(self.__class__)
+        vars(twin).update(vars(self))  # a second name for the same
+        return twin
 
     @property
     def resilience(self) -> Command:

@@ -108,6 +108,13 @@ class CircuitBreaker(StoredBreaker):
         self._state = self._state_of(self._local, None, notify=False)
         self._listeners = tuple(listeners or ())
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "_state"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._state = self._state_of(self._local, None, notify=False)
+
     # -- call
 
     def call(self, func: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:

@@ -69,6 +69,19 @@ class StoredBreaker(Standin):
         self._asking = _Asking(key)
         self._begin_anew()
         super().__init__(key, self._policy_of(fail_max, reset_timeout, success_threshold), registry)
+        self._join()
+
+    def __getstate__(self) -> dict[str, Any]:
+        left = {"_lock", "_process", "_seen", *(() if self._shares else ("_state_storage",))}
+        return {name: value for name, value in super().__getstate__().items() if name not in left}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({"_state_storage": CircuitMemoryStorage(STATE_CLOSED), **state})
+        self._begin_anew()
+        self._join()
+
+    def _join(self) -> None:
+        """Make the engine, and take over the state that is shared."""
         self._found()
         if self._shares:
             self._catch_up()

@@ -57,7 +57,6 @@ def _install(site: Site, limit: AdaptiveLimit, limiter: AdaptiveLimiter) -> None
                       queue=turns.wait_async if site.flavour.is_async else turns.wait)
 
 
-
 def _gauges(limiter: AdaptiveLimiter) -> Mapping[str, float]:
     return {"waiting": limiter.waiting} if limiter.queue.size else {}
 
@@ -65,6 +64,7 @@ def _gauges(limiter: AdaptiveLimiter) -> Mapping[str, float]:
 ADAPTIVE_LIMIT: Final = Kit(
     name="adaptive_limit",
     policy=AdaptiveLimit,
+    noun="adaptive limit",
     about="Lets as many calls run at once as the target turns out to bear.",
     above={
         "timeout": "a timeout above the limit is a cancellation to it: it would learn nothing from one",
@@ -72,7 +72,7 @@ ADAPTIVE_LIMIT: Final = Kit(
     },
     instead_of={"max_concurrent": "Bulkhead and AdaptiveLimit both say how many calls may run at once; keep one of "
                                   "them"},
-    kept=("fair_by",),
+    kept=("fair_by", "priorities"),
     compiled_in=("max_queue",),
     can_be_off=True,
     passes_when_off=True,

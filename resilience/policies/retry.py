@@ -37,7 +37,8 @@ def _worst_case(retry: Retry, below: WorstCase) -> WorstCase:
 
 
 def _start(retry: Retry, runtime: CommandRuntime) -> RetryPolicy:
-    return RetryPolicy(retry, runtime.services.budget(runtime.group, retry.budget), can_hold=retry.most_held > 0)
+    return RetryPolicy(retry, runtime.services.budget(runtime.group, retry.budget), can_hold=retry.most_held > 0,
+                       can_judge=retry.on_result is not None)
 
 
 #: What a retry that is off goes by: it repeats nothing.
@@ -52,6 +53,8 @@ def _change(held: RetryPolicy, retry: Retry | None, old: Any, runtime: CommandRu
 
 
 def _cannot_change(held: RetryPolicy, retry: Retry) -> str | None:
+    if retry.on_result is not None and not held.can_judge:
+        return "it was decorated without on_result, so that its results are not judged; decorate it with on_result=..."
     field = "hold" if retry.hold else "hold_bytes"
     return f"it was decorated without {field}, which stands in the way of each item; decorate it with {field}=..." \
         if retry.most_held and not held.can_hold else None
@@ -97,6 +100,7 @@ def _install(site: Site, retry: Retry, held: RetryPolicy) -> None:
     retrying = Retrying(held, key=runtime.key, group=runtime.group, clock=runtime.clock, random=services.random,
                         recorder=runtime.recorder, emitter=services.emitter, accounting=site.accounting,
                         timeout=functools.partial(_timeout, site, held), waits=_waits(site, retry))
+    held.can_judge = held.can_judge or retry.on_result is not None
     if retry.most_held:
         held.can_hold = True
         holding = Holding(held, site.names.get("judging"), site.names.get("raises_item"))

@@ -65,7 +65,7 @@ def test_whose_turn_it_is_cannot_be_changed_live_and_all_else_can(registry):
     bulkhead = Bulkhead(1, max_wait=10.0, fair_by=len)
     call = command(key="k", registry=registry, timeout=None, max_concurrent=bulkhead)(lambda x: x)
     for other in (None, max):
-        with pytest.raises(ConfigError, match="fair_by= of a bulkhead cannot be changed on a live command"):
+        with pytest.raises(ConfigError, match="fair_by= of the bulkhead cannot be changed on a live command"):
             call.resilience.configure(max_concurrent=Bulkhead(1, max_wait=10.0, fair_by=other))
     call.resilience.configure(max_concurrent=attrs.evolve(bulkhead, max_concurrent=7))
     call.resilience.configure(max_concurrent=8)
@@ -74,6 +74,6 @@ def test_whose_turn_it_is_cannot_be_changed_live_and_all_else_can(registry):
     call.resilience.configure(max_concurrent=bulkhead)
     limit = AdaptiveLimit(max_queue=5, fair_by=len)
     call = command(key="a", registry=registry, timeout=None, adaptive_limit=limit)(lambda x: x)
-    with pytest.raises(ConfigError, match="fair_by= of a adaptive_limit cannot be changed on a live command"):
+    with pytest.raises(ConfigError, match="fair_by= of the adaptive limit cannot be changed on a live command"):
         call.resilience.configure(adaptive_limit=AdaptiveLimit(max_queue=5))
     call.resilience.configure(adaptive_limit=attrs.evolve(limit, max_queue=6))

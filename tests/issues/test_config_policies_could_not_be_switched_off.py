@@ -146,7 +146,7 @@ def test_a_cache_that_is_off_executes_each_call_and_keeps_nothing(registry, is_a
 def test_what_must_stay_of_a_cache_is_kept_over_a_time_that_it_is_off(registry):
     fn = cache(registry=registry, key="k", by=len)(lambda text: text)
     fn.resilience.configure(cache=None)
-    with pytest.raises(ConfigError, match="by= of a cache cannot be changed"):
+    with pytest.raises(ConfigError, match="by= of the cache cannot be changed"):
         fn.resilience.configure(cache=Cache(by=str))
     fn.resilience.configure(cache=Cache(by=len, ttl=3.0))
     assert 3.0 == fn.resilience.settings.cache.ttl

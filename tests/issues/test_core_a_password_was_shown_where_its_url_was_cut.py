@@ -8,7 +8,7 @@ import pytest
 from dashboard.source import StreamSource
 from resilience import ConfigError, command
 from resilience.core.failures import Failures
-from resilience.core.url_credentials import masked_beginning
+from resilience.core.url_credentials import masked, masked_beginning
 from resilience.discovery import Instance
 from tests.issues.hostile import ended
 
@@ -112,3 +112,25 @@ def test_the_dashboard_masks_a_password_with_an_at_sign():
         StreamSource.parse("http://admin:p@s3cret@host:0/")
 
     assert "s3" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("text", "shown"), [
+    ("no way to amqp://app:s3/cret@mq/v", "no way to amqp://***@mq/v"),
+    ("postgres://app:/lead@db and http://a/b:c@d", "postgres://***@db and http://a/b:c@d"),
+    ("redis://:s3/c@r/et@db:6379/0", "redis://***@db:6379/0"),
+    ("http://app:123456/x@db", "http://***@db"),
+    ("http://app:pa@db/x@y", "http://***@db/x@y"),
+    ("http://host:8080/users/@me", "http://host:8080/users/@me"),
+    ("http://host:80?x=/a@b", "http://host:80?x=/a@b"),
+    ("http://[::1]:80/x@y http://u:a/b", "http://[::1]:80/x@y http://u:a/b"),
+])
+def test_a_slash_in_a_password_does_not_end_it(text, shown):
+    assert message_of(OSError(text)) == shown
+    assert str(ConfigError(masked(text), "k")) == shown
+    cut = masked_beginning(text + "." * 9, text.index(":") + 10)
+    assert not any(word in cut for word in ("s3", "lead", "1234"))
+
+
+def test_a_long_text_is_masked_in_time_that_grows_with_it():
+    for text in ("://a:b/" * 20_000 + " @", "://" * 20_000 + " @", "://a:b/x " * 20_000 + "@"):
+        assert masked(text) == text  # with time that grew as its square, this took minutes

@@ -58,6 +58,14 @@ def test_a_call_that_would_wait_for_the_only_thread_which_it_stands_on_is_refuse
     assert 1 == price.resilience.snapshot().counts["thread_pool_rejected"]
 
 
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_the_message_counts_all_calls_of_a_function_that_calls_itself(registry, size):
+    down = isolated(registry, "down", "shop", lambda: down(), size=size)
+    [error] = ended(down)
+    assert {"down": size} == error.holders
+    assert f"at work ({size} of down)" in str(error)
+
+
 def test_a_fallback_answers_for_it(registry):
     price = command(key="price", group="shop", registry=registry, timeout=None, isolation="thread", fallback=lambda: 0,
                     pool=ThreadPool(size=1, max_queue=5))(lambda: 7)

@@ -154,6 +154,44 @@ def test_a_stream_left_early_just_before_its_loop_is_closed_gives_its_slot_back(
         assert {} == in_flight(registry)
 
 
+@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("closes", ["the loop", "nobody"])
+def test_a_stream_in_a_cycle_that_is_collected_just_before_its_loop_is_closed_gives_its_slot_back(name, closes):
+    registry = Registry()
+
+    async def rows(cycle, target=None):
+        yield 1
+        yield cycle
+
+    stream = guarded(POLICIES[name] if name != "by key" else {"max_concurrent": 2, "key": lambda cycle: "of a key"},
+                     rows, registry)
+
+    async def first():
+        cycle = []
+        cycle.append(stream(cycle))
+        assert 1 == await anext(cycle[0])
+        del cycle
+        if closes == "the loop":
+            gc.collect()
+            for _ in range(10):
+                await asyncio.sleep(0)
+
+    gc.disable()
+    try:
+        for _ in range(3):
+            loop = asyncio.new_event_loop()
+            loop.run_until_complete(first())
+            gc.collect()  # Python asks the loop to close the stream, and it will not
+            loop.close()
+            del loop
+            gc.collect()
+            assert {} == in_flight(registry)
+    finally:
+        gc.enable()
+    counts = [each.snapshot().counts for each in registry]
+    assert 3 == sum(each["cancelled"] for each in counts)
+
+
 def test_a_fallback_that_a_closed_loop_left_unfinished_gives_its_slot_back():
     registry, kept = Registry(), []
 

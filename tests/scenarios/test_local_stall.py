@@ -193,6 +193,23 @@ def test_stalls_that_touch_are_one_and_the_last_sixteen_are_known():
     assert (140.0, 141.0) == stalls._spans[0]
 
 
+def test_a_stall_that_is_noted_while_another_one_is_noted_is_kept():
+    stalls = Stalls()
+
+    class Start(float):
+        """A time during whose comparison another thread, or a signal handler, notes a stall."""
+
+        def __gt__(self, other):
+            if not noted:
+                noted.append(stalls.note(20.0, 30.0))
+            return float(self) > other
+
+    noted = []
+    stalls.note(0.0, 1.0)
+    stalls.note(Start(5.0), 6.0)
+    assert (((0.0, 1.0), (5.0, 6.0), (20.0, 30.0)), 30.0) == (stalls._spans, stalls.until)
+
+
 def test_a_call_is_not_slow_by_what_it_lost():
     stalls = Stalls()
     machine = Circuit(CircuitBreaker(min_calls=1, slow_call=1.0, slow_rate=0.5, failure_rate=None), key="k", group="g",
