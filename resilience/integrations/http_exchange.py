@@ -64,8 +64,9 @@ class ClientTerms:
         timed_out: Class that our timeouts are instances of too.
         pool_errors: What says that the client's own connection pool had no room: exceptions by class or by predicate,
             which is asked about the cancellation of a request, too, if its timeout has passed.
-        caller_faults: Exceptions that mean that the request was wrong. Whatever else is raised while a request is sent,
-            or its response is read, is a failure: a status never is, for clients raise by status later, if at all.
+        caller_faults: What means that the request was wrong: exceptions by class or by predicate. Whatever else is
+            raised while a request is sent, or its response is read, is a failure: a status never is, for clients raise
+            by status later, if at all.
         host: The host of a request, with its port unless that is the scheme's own.
         method: The method of a request, in capitals.
         headers: The headers of a request, which deadline and idempotency key are read from and written to.
@@ -77,7 +78,7 @@ class ClientTerms:
     rejected: type[Exception]
     timed_out: type[Exception]
     pool_errors: tuple[ExceptionRule, ...]
-    caller_faults: tuple[type[Exception], ...]
+    caller_faults: tuple[ExceptionRule, ...]
     host: Callable[[Any], str]
     method: Callable[[Any], str]
     headers: Callable[[Any], Any]
