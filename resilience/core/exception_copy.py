@@ -50,6 +50,12 @@ def cause_of(error: BaseException) -> BaseException | None:
     return cause
 
 
+def args_of(error: BaseException) -> tuple[Any, ...]:
+    """The arguments of *error*, whatever its class says about them."""
+    args: tuple[Any, ...] = _ARGS.__get__(error)
+    return args
+
+
 def with_traceback(error: E, trace: types.TracebackType | None) -> E:
     """*error* with another traceback, whatever its class says about that."""
     _TRACEBACK.__set__(error, trace)

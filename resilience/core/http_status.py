@@ -87,7 +87,7 @@ class HttpStatus:
     """Rule that judges answers and exceptions by their HTTP status, or by their gRPC code.
 
     Immutable: any number of commands and threads may share one. ``http_status()`` makes one. A code that no field
-    names is good in an answer, and in an exception the caller's fault if it is 4xx.
+    names is good in an answer, and in an exception the caller's fault if it is 3xx or 4xx.
 
     Attributes:
         failed: Codes that say the target is ill: 503, "5xx" or "500-504", one or several.

@@ -133,7 +133,7 @@ class Judging:
             verdicts, judge = self._status
             if status in verdicts:
                 return OUTCOME_OF[judge(error, status, verdicts)]
-            if 400 <= status < 500:
+            if 300 <= status < 500:  # who asked for what has changed gets 304 as an exception of some clients
                 return IGNORED
         return None if rules.exceptions is None else IGNORED
 

@@ -22,6 +22,7 @@ from ..core.exception_groups import is_a
 from ..engine.judging import Head
 from .aiohttp_pool import waited_for_pool
 from .http_exchange import OURS, AsyncHold, ClientTerms, Exchanges, end_of
+from .request_mistakes import aiohttp_mistake
 
 __all__ = ["ResilienceMiddleware"]
 
@@ -52,7 +53,7 @@ def _is_over(request: Any) -> bool:
 
 _CLIENT: Final = ClientTerms(
     rejected=aiohttp.ClientConnectionError, timed_out=aiohttp.ServerTimeoutError, pool_errors=(waited_for_pool,),
-    caller_faults=(aiohttp.InvalidURL,), host=_host, method=lambda request: request.method.upper(),
+    caller_faults=(aiohttp.InvalidURL, aiohttp_mistake), host=_host, method=lambda request: request.method.upper(),
     headers=lambda request: request.headers, may_repeat=_may_repeat, discard=lambda response: response.close())
 
 

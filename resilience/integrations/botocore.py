@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 
 from .. import Ending, FailureRules, Verdict, command, http_status
 from ..errors import ConfigError
+from .request_mistakes import urllib3_mistake
 
 C = TypeVar("C")
 
@@ -39,8 +40,9 @@ def judge(ending: Ending) -> Verdict | None:
 
     Returns:
         Busy for throttling, whatever its status; failed for a request that timed out at the service; the caller's
-        fault for what botocore finds wrong before it sends anything: parameters, credentials, regions. None for a
-        result, for a lost connection, and for all other error codes: their HTTP status decides.
+        fault for what botocore finds wrong before it sends anything: parameters, credentials, regions, and for what
+        the caller's own ``Body`` raises while it is sent. None for a result, for a lost connection, and for all other
+        error codes: their HTTP status decides.
     """
     if ending.error is None:
         return None
@@ -51,6 +53,9 @@ def judge(ending: Ending) -> Verdict | None:
             return Verdict.BUSY
         return Verdict.FAILED if code in _FAILED_CODES else None
     names = {kind.__name__ for kind in type(ending.error).__mro__ if kind.__module__ == "botocore.exceptions"}
+    origin = vars(ending.error).get("kwargs", {}).get("error") if names else ending.error
+    if isinstance(origin, BaseException) and urllib3_mistake(origin):
+        return Verdict.CALLER_FAULT
     return Verdict.CALLER_FAULT if "BotoCoreError" in names and not names & _ON_THE_WAY else None
 
 

@@ -21,6 +21,7 @@ client's, ``CircuitOpenError`` and ``httpx.ConnectError`` for example.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import weakref
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, Final
@@ -64,8 +65,9 @@ class ClientTerms:
         timed_out: Class that our timeouts are instances of too.
         pool_errors: What says that the client's own connection pool had no room: exceptions by class or by predicate,
             which is asked about the cancellation of a request, too, if its timeout has passed.
-        caller_faults: Exceptions that mean that the request was wrong. Whatever else is raised while a request is sent,
-            or its response is read, is a failure: a status never is, for clients raise by status later, if at all.
+        caller_faults: What means that the request was wrong: exceptions by class or by predicate. Whatever else is
+            raised while a request is sent, or its response is read, is a failure: a status never is, for clients raise
+            by status later, if at all.
         host: The host of a request, with its port unless that is the scheme's own.
         method: The method of a request, in capitals.
         headers: The headers of a request, which deadline and idempotency key are read from and written to.
@@ -77,7 +79,7 @@ class ClientTerms:
     rejected: type[Exception]
     timed_out: type[Exception]
     pool_errors: tuple[ExceptionRule, ...]
-    caller_faults: tuple[type[Exception], ...]
+    caller_faults: tuple[ExceptionRule, ...]
     host: Callable[[Any], str]
     method: Callable[[Any], str]
     headers: Callable[[Any], Any]
@@ -323,19 +325,23 @@ class Hold:
 
 
 class AsyncHold(Hold):
-    """As Hold, for a client that tells the end from callbacks of its event loop: a task ends the call, at once."""
+    """As Hold, for a client that tells the end from callbacks of its event loop: a task ends the call, at once.
 
-    __slots__ = ("_loop",)
+    The callback of a connection runs in the context of the request that has opened it. The task has that of its own
+    request, so that listeners find the span that the call was made in.
+    """
+
+    __slots__ = ("_context", "_loop")
 
     def __init__(self, exchange: Any) -> None:
         super().__init__(exchange)
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._context = asyncio.get_running_loop(), contextvars.copy_context()
 
     def end(self, error: BaseException | None = None) -> None:
         """As Hold.end(); it may be called from a finalizer, in any thread."""
         exchange = self._taken()
         if exchange is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(_end_soon, self._loop, exchange, error)
+            self._loop.call_soon_threadsafe(_end_soon, self._loop, exchange, error, context=self._context)
 
 
 _ending: Final[set[asyncio.Task[None]]] = set()  # a loop alone would let them be collected

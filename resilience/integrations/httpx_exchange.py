@@ -31,6 +31,7 @@ from ..errors import ConfigError
 from .http_exchange import OURS, ClientTerms, Exchanges, end_of, leave, leave_async
 from .httpx_sending import Sending
 from .pool_waits import was_cancelled_in
+from .request_mistakes import httpx_mistake
 
 Transport = TypeVar("Transport")
 
@@ -41,7 +42,7 @@ def client_of(httpx: Any) -> ClientTerms:
     return ClientTerms(
         rejected=httpx.ConnectError, timed_out=httpx.ReadTimeout, host=_host,
         pool_errors=(httpx.PoolTimeout, _waited_for_pool),
-        caller_faults=(httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL),
+        caller_faults=(httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL, httpx_mistake),
         method=lambda request: request.method, headers=lambda request: request.headers,
         may_repeat=lambda request: isinstance(request.stream, byte_stream), is_pulled=True)
 

@@ -1,10 +1,12 @@
 """Clients of language models, openai and anthropic: what a call, a stream and its events amount to.
 
-A model's service says that it is overloaded in four ways, and clients pass all of them on: status 429, status 529
+A model's service says that it is overloaded in several ways, and clients pass all of them on: status 429, status 529
 (Anthropic), ``Retry-After`` or ``retry-after-ms``, and an *error event* in a stream whose status was 200. A client that
 reads the stream raises an APIError without a status for it, and whoever reads the stream itself gets it as an item.
 OpenAI's Responses API has a fifth way: a response whose ``status`` is "failed", or the event ``response.failed`` that
-holds one; the client raises neither. ``judge`` knows all of these, and it needs no import of either library.
+holds one; the client raises neither. Services that speak OpenAI's language, such as OpenRouter and vLLM, have two more:
+an error whose code is a number, the status that it would have had, and a body that is such an error although its status
+is 200. ``judge`` knows all of these, and it needs no import of either library.
 
 A quota that is used up (``insufficient_quota``, status 429 as well) is the caller's: no waiting helps.
 
@@ -38,6 +40,7 @@ _USED_UP: Final = ("insufficient_quota", "billing_error")
 #: What openai raises of an answer that is complete: it was too long, or not allowed.
 _OF_THE_REQUEST: Final = ("LengthFinishReasonError", "ContentFilterFinishReasonError")
 _STATUS: Final = http_status(failed=(408, "500-528", "530-599"), busy=(429, 529))
+_BY_STATUS: Final = _STATUS.verdicts()
 
 
 def judge(ending: Ending) -> Verdict | None:
@@ -47,10 +50,10 @@ def judge(ending: Ending) -> Verdict | None:
         ending: How the call ended, or the event.
 
     Returns:
-        What the error code of an exception without a status, of an error event, or of a response of the Responses API
-        that failed, stands for; failed if it is unknown. The caller's fault for a quota that is used up, and for a
-        request that was too long for the model. None for all else: the status decides, and an exception without any is
-        a failure.
+        What the error code of an exception without a status, of an error event, of a result that is an error, or of a
+        response of the Responses API that failed, stands for; failed if it is unknown. The caller's fault for a quota
+        that is used up, and for a request that was too long for the model. None for all else: the status decides, and
+        an exception without any is a failure.
     """
     if ending.error is not None:
         return _of_error(ending.error)
@@ -67,7 +70,7 @@ def _of_error(error: Exception) -> Verdict | None:
     word, status = _word(getattr(error, "body", None), getattr(error, "code", None)), getattr(error, "status_code", 0)
     if word is None or (isinstance(status, int) and status >= 400 and word not in _USED_UP):
         return None
-    return _WORDS.get(word, Verdict.FAILED)
+    return _meaning(word)
 
 
 def _of_event(event: Any) -> Verdict | None:
@@ -83,23 +86,31 @@ def _of_event(event: Any) -> Verdict | None:
 
 
 def _of_response(response: Any) -> Verdict | None:
-    """What a response of the Responses API amounts to, as it is returned or stands in an event."""
-    if _field(response, "object") != "response" or _field(response, "status") != "failed":
-        return None
-    return _of_words(_field(response, "error"))
+    """What a response amounts to that is an error, or a failed one of the Responses API, returned or in an event."""
+    error = _field(response, "error")
+    if _field(response, "object") == "response":
+        return _of_words(error) if _field(response, "status") == "failed" else None
+    return _of_words(error) if isinstance(_field(error, "message"), str) else None
 
 
 def _of_words(error: Any) -> Verdict:
     word = _word(error, _field(error, "code"))
-    return Verdict.FAILED if word is None else _WORDS.get(word, Verdict.FAILED)
+    return Verdict.FAILED if word is None else _meaning(word)
 
 
-def _word(body: Any, code: Any) -> str | None:
-    """The first code or type of an error that means something here; else any; None: there is none."""
+def _meaning(word: str | int) -> Verdict:
+    if isinstance(word, str):
+        return _WORDS.get(word, Verdict.FAILED)
+    return _BY_STATUS.get(word, Verdict.CALLER_FAULT if 400 <= word < 500 else Verdict.FAILED)
+
+
+def _word(body: Any, code: Any) -> str | int | None:
+    """The first code or type of an error that means something here; else a status; else any; None: there is none."""
     inner = _field(body, "error")
     found = [code, *(_field(each, name) for each in (inner, body) for name in ("code", "type"))]
     words = [each for each in found if isinstance(each, str) and each != "error"]
-    return next((each for each in words if each in _WORDS), words[0] if words else None)
+    status = next((each for each in found if type(each) is int and 100 <= each <= 599), None)
+    return next((each for each in words if each in _WORDS), status or (words[0] if words else None))
 
 
 def _field(thing: Any, name: str) -> Any:

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from typing import Any, Final, TypeVar
 
 import attrs
@@ -42,6 +43,8 @@ _CALLER_FAULTS: Final = frozenset({"ResponseError", "DataError", "WatchError", "
                                    "InvalidPipelineStack"})
 #: First words of server errors that redis-py has no class for.
 _WORDS: Final = {"BUSY": Verdict.BUSY, "MISCONF": Verdict.FAILED, "NOREPLICAS": Verdict.FAILED}
+#: What a pipeline puts before the words of the server; redis.asyncio shows a tuple of them.
+_OF_A_PIPELINE: Final = re.compile(r"Command # \d+ \(.*\) of pipeline caused error: (?:\(['\"])?", re.DOTALL)
 #: What pools say when all of their connections are taken; before redis-py 6, ConnectionPool had no class for that.
 _POOL: Final = ("No connection available", "Too many connections")
 
@@ -64,18 +67,27 @@ def judge(ending: Ending) -> Verdict | None:
     Returns:
         Busy while the server loads its data or runs a script; failed for an answer that says that the server is ill
         (read-only replica, out of memory, cluster down); refused for a connection pool of the client's own that is
-        exhausted; the caller's fault for all other errors in its answers, and for wrong credentials. None for a result
-        and for all other exceptions, such as a lost connection: these are failures.
+        exhausted; the caller's fault for all other errors in its answers, and for wrong credentials. None for all
+        other exceptions, such as a lost connection: these are failures. None for a result, too, but for the answers of
+        a pipeline that raises no errors (``raise_on_error=False``): what one of them says of the server counts.
     """
-    if ending.error is None:
+    if ending.error is not None:
+        return _of_error(ending.error)
+    answers = ending.result
+    if type(answers) is not list or not any(issubclass(kind, Exception) for kind in set(map(type, answers))):
         return None
-    names = {kind.__name__ for kind in type(ending.error).__mro__ if kind.__module__ == "redis.exceptions"}
+    found = {_of_error(each) for each in answers if isinstance(each, Exception)}
+    return next((each for each in (Verdict.FAILED, Verdict.BUSY) if each in found), None)
+
+
+def _of_error(error: Exception) -> Verdict | None:
+    names = {kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "redis.exceptions"}
     if names & _BUSY:
         return Verdict.BUSY
     if names & _FAILED:
         return Verdict.FAILED
-    said = str(ending.error)
-    if "ResponseError" in names and (word := said.partition(" ")[0]) in _WORDS:
+    said = str(error)
+    if "ResponseError" in names and (word := _OF_A_PIPELINE.sub("", said, 1).partition(" ")[0]) in _WORDS:
         return _WORDS[word]
     if "MaxConnectionsError" in names or ("ConnectionError" in names and said.startswith(_POOL)):
         return Verdict.REFUSED

@@ -24,6 +24,7 @@ from ..commands.command import Command
 from ..commands.keyed_commands import KeyedCommands
 from ..errors import ConfigError
 from .http_exchange import OURS, ClientTerms, Exchanges, Hold
+from .request_mistakes import urllib3_mistake
 from .urllib3 import given_out, watched
 
 __all__ = ["ResilienceAdapter"]
@@ -43,7 +44,7 @@ def _discard(response: Any) -> None:
 
 _CLIENT: Final = ClientTerms(
     rejected=requests.ConnectionError, timed_out=requests.ReadTimeout, pool_errors=(EmptyPoolError,), host=_host,
-    caller_faults=(requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader),
+    caller_faults=(requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader, urllib3_mistake),
     method=lambda request: (request.method or "GET").upper(), headers=lambda request: request.headers,
     may_repeat=lambda request: isinstance(request.body, (bytes, str, type(None))),
     discard=_discard)

@@ -2,7 +2,8 @@
 
 SQLAlchemy wraps what the driver raises by the driver's own word for it, and drivers differ: a duplicate key is an
 IntegrityError everywhere, a lost connection an OperationalError of psycopg and an InterfaceError of asyncpg.
-``connection_invalidated`` says for all of them that the connection is gone. The wait for a connection of the program's
+``connection_invalidated`` says for all of them that the connection is gone. Most of what asyncpg raises has no class
+of its own in SQLAlchemy; for these the SQLSTATE decides. The wait for a connection of the program's
 own pool ends with a TimeoutError of SQLAlchemy's: this says nothing of the database. ``judge`` tells these apart, and
 it needs no import of SQLAlchemy.
 
@@ -28,6 +29,12 @@ R = TypeVar("R")
 
 #: What the database says of the statement. Its other errors, DBAPIError and OperationalError above all, are its own.
 _OF_THE_STATEMENT: Final = frozenset({"IntegrityError", "ProgrammingError", "DataError", "NotSupportedError"})
+#: What it says by the class of its SQLSTATE, the first two characters, where the driver has no class for it: ISO/IEC
+#: 9075-2, "SQLSTATE class and subclass codes"; P0 is PostgreSQL's for errors that its procedures raise.
+_STATES_OF_THE_STATEMENT: Final = frozenset({
+    "0A", "21", "22", "23", "26", "2B", "34", "3D", "3F", "42", "44", "P0"})
+#: The names of PEP 249, any of which says more than that the driver had an error.
+_TELLING: Final = frozenset({*_OF_THE_STATEMENT, "InterfaceError", "OperationalError", "InternalError"})
 
 
 def judge(ending: Ending) -> Verdict | None:
@@ -51,7 +58,15 @@ def judge(ending: Ending) -> Verdict | None:
         return Verdict.FAILED
     if "TimeoutError" in names:  # of QueuePool; a database's own comes as an OperationalError
         return Verdict.REFUSED
-    return Verdict.FAILED if "DBAPIError" in names and not names & _OF_THE_STATEMENT else Verdict.CALLER_FAULT
+    is_failed = "DBAPIError" in names and not names & _OF_THE_STATEMENT and (
+        bool(names & _TELLING) or _state_of(ending.error) not in _STATES_OF_THE_STATEMENT)
+    return Verdict.FAILED if is_failed else Verdict.CALLER_FAULT
+
+
+def _state_of(error: Exception) -> str:
+    """The class of the SQLSTATE that a driver's exception has, or an empty text."""
+    state = getattr(getattr(error, "orig", None), "sqlstate", None)
+    return state[:2] if isinstance(state, str) else ""
 
 
 def waited_for_pool(error: BaseException) -> bool:

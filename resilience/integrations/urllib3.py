@@ -29,6 +29,7 @@ from ..commands.keyed_commands import KeyedCommands
 from ..engine.judging import Head
 from ..errors import ConfigError
 from .http_exchange import OURS, ClientTerms, Exchanges, Hold, end_of
+from .request_mistakes import urllib3_mistake
 
 __all__ = ["ResiliencePoolManager"]
 
@@ -142,7 +143,7 @@ def _discard(response: Any) -> None:
 
 _CLIENT: Final = ClientTerms(
     rejected=HTTPError, timed_out=urllib3.exceptions.TimeoutError, pool_errors=(EmptyPoolError,), host=_host,
-    caller_faults=(LocationValueError,),
+    caller_faults=(LocationValueError, urllib3_mistake),
     method=lambda request: request.method.upper(), headers=lambda request: request.headers,
     may_repeat=lambda request: isinstance(request.options.get("body"), (bytes, str, type(None))), discard=_discard)
 

@@ -15,7 +15,9 @@ deadline is put in force for each step anew. A copy of the context would not do:
 entered in the context where its test client stands.
 
 **Answers.** Headers are sent with the first bytes of the body (PEP 3333, "The start_response() Callable"), so a refusal
-that comes earlier is still answered. What ``write()`` has sent the server knows, and raises the refusal again.
+that comes earlier is still answered. The server is told of a start only when there is a chunk to send: PEP 3333 has a
+second start replace the first one, but gunicorn adds its headers to those of the first. A second start follows an empty
+chunk, or bytes that went out by ``write()``. Then the server knows what it has sent, and raises the refusal again.
 """
 
 from __future__ import annotations
@@ -106,7 +108,9 @@ class _Response:
                  start_response: StartResponse, end: Deadline | None, show_command: bool) -> None:
         self._environ, self._start_response = environ, start_response
         self._end, self._show_command = end, show_command
-        self._started = self._begun = False  # start_response was called; bytes were handed over
+        self._head: tuple[str, list[tuple[str, str]]] | None = None  # of the application, not yet told to the server
+        self._told = self._begun = False  # the server was told of a start; bytes were handed over
+        self._write_out: Any = None  # what the server returned when it was told
         self._body: Generator[bytes, None, None] | None = None
         self._answer: list[bytes] = []  # what is left to send of a problem's body
         try:
@@ -115,9 +119,25 @@ class _Response:
         except Exception as error:  # noqa: BLE001 - raised again if it is no refusal
             self._refuse(error)
 
-    def _start(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-        self._started = True
-        return self._start_response(status, headers, *(() if exc_info is None else (exc_info,)))
+    def _start(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], None]:
+        """What the application calls as ``start_response``."""
+        if self._told:
+            self._start_response(status, headers, *(() if exc_info is None else (exc_info,)))
+        elif self._head is not None and exc_info is None:
+            raise AssertionError("the application has called start_response twice, without exc_info")
+        else:
+            self._head = status, headers
+        return self._write
+
+    def _write(self, data: bytes) -> None:
+        self._tell()
+        self._write_out(data)
+
+    def _tell(self) -> None:
+        """Tell the server of the application's start, if it has not been told."""
+        if self._head is not None:
+            (head, self._head), self._told = (self._head, None), True
+            self._write_out = self._start_response(*head)
 
     def _refuse(self, error: Exception) -> None:
         """Answer *error*, or raise it again."""
@@ -127,8 +147,8 @@ class _Response:
         body = problem.body(show_command=self._show_command)
         status, headers = f"{problem.status} {problem.title}", problem_headers(problem, len(body))
         # Of a second start the server wants to know why, and raises that if the headers are sent already.
-        self._start_response(status, headers, *((sys.exc_info(),) if self._started else ()))
-        self._begun, self._body = True, None  # the generator has ended by its exception
+        self._start_response(status, headers, *((sys.exc_info(),) if self._told else ()))
+        self._begun, self._head, self._body = True, None, None  # the generator has ended by its exception
         self._answer = [] if self._environ.get("REQUEST_METHOD") == "HEAD" else [body]
 
     def __iter__(self) -> _Response:
@@ -139,10 +159,12 @@ class _Response:
             try:
                 chunk: bytes = run_under(self._end, next, self._body)
             except StopIteration:
+                self._tell()
                 raise
             except Exception as error:  # noqa: BLE001 - raised again if it is no refusal
                 self._refuse(error)
             else:
+                self._tell()
                 self._begun = self._begun or bool(chunk)
                 return chunk
         if not self._answer:

@@ -1,0 +1,88 @@
+"""Services that speak OpenAI's language send an error event whose code is the status that it would have had. Too many
+requests were a failure there, and so was a wrong request. A body that is nothing but such an error, with status 200, was
+a success.
+"""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import openai
+import pytest
+
+from resilience import CircuitBreaker, Ending, Registry, command
+from resilience.integrations.llm import FAILURES, judge
+
+NEVER = CircuitBreaker(min_calls=1000)
+CHUNK = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m",
+         "choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": None}]}
+ERRORS = [({"code": 429, "message": "m"}, "busy"), ({"code": 529, "message": "m"}, "busy"),
+          ({"code": 502, "message": "m"}, "failure"), ({"code": 408, "message": "m"}, "failure"),
+          ({"code": 400, "type": "BadRequestError", "message": "m"}, "bad_request"),
+          ({"code": 7, "type": "rate_limit_error", "message": "m"}, "busy"), ({"code": 7, "message": "m"}, "failure"),
+          ({"code": 429, "type": "insufficient_quota", "message": "m"}, "bad_request")]
+
+
+@pytest.fixture
+def service():
+    """A server that answers with an error, as an event after a chunk if it is asked for a stream."""
+
+    class Service(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        wbufsize = -1
+
+        def do_POST(self):
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            error = {"error": self.server.error}
+            kind, body = "application/json", json.dumps(error)
+            if asked.get("stream"):
+                kind, body = "text/event-stream", "".join(f"data: {json.dumps(each)}\n\n" for each in (CHUNK, error))
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Service)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize("is_streamed", [True, False])
+@pytest.mark.parametrize(("error", "counted"), ERRORS, ids=str)
+def test_an_error_is_judged_by_the_status_that_it_says(service, error, counted, is_streamed):
+    registry = Registry()
+    service.error = error
+    with openai.OpenAI(base_url=f"http://127.0.0.1:{service.server_port}", api_key="k", max_retries=0) as client:
+
+        @command(key="ask", failures=FAILURES, breaker=NEVER, timeout=None, registry=registry)
+        def ask():
+            return client.chat.completions.create(model="m", messages=[])
+
+        @command(key="ask", failures=FAILURES, breaker=NEVER, timeout=None, registry=registry)
+        def stream():
+            with client.chat.completions.create(model="m", messages=[], stream=True) as chunks:
+                yield from chunks
+
+        if is_streamed:
+            with pytest.raises(openai.APIError):
+                list(stream())
+        else:
+            assert ask().choices is None
+    counts = registry["ask"].snapshot().counts
+    assert {counted: 1} == {name: counts[name] for name in ("success", "failure", "busy", "bad_request") if counts[name]}
+    registry.close()
+
+
+@pytest.mark.parametrize("result", [None, "text", {"error": None}, {"error": ""}, {"error": 0.3}, {"message": "m"},
+                                    {"choices": [], "error": None}, object()])
+def test_a_result_that_is_no_error_has_no_verdict(result):
+    assert judge(Ending(result=result)) is None
