@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import Final, NoReturn
@@ -34,6 +35,7 @@ _READER_LEFT: Final = 141
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit."""
+    _hold_standard_streams()
     try:
         try:
             options = _parser().parse_args(argv)
@@ -310,8 +312,21 @@ def _announce(text: str) -> None:
 
 
 def _fail(message: str, status: int = 2) -> NoReturn:
-    print(f"resilience: {message}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # the status says it, too
+        print(f"resilience: {message}", file=sys.stderr)
     sys.exit(status)
+
+
+def _hold_standard_streams() -> None:
+    """Open what was closed of the standard streams: else the first files and sockets have their descriptors.
+
+    What is meant for the streams would then be written to these, and libuv ends a process that closes one of them.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest that is free
 
 
 def _port(text: str) -> int:
