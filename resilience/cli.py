@@ -241,12 +241,12 @@ def _bracketed(names: Sequence[str]) -> str:
 
 def _api_key_arguments(one: argparse.ArgumentParser) -> None:
     one.add_argument("id", metavar="ID", help="the beginning of the key, by which its entry is found")
-    one.add_argument("--consumer", metavar="NAME", help="whose key it is (default: the ID)")
-    one.add_argument("--scope", action="append", default=[], metavar="SCOPE",
+    one.add_argument("--consumer", type=_text, metavar="NAME", help="whose key it is (default: the ID)")
+    one.add_argument("--scope", type=_text, action="append", default=[], metavar="SCOPE",
                      help="what it may be used for; may be given several times (default: none)")
-    one.add_argument("--role", action="append", default=[], metavar="ROLE",
+    one.add_argument("--role", type=_text, action="append", default=[], metavar="ROLE",
                      help="what the consumer is; may be given several times (default: none)")
-    one.add_argument("--tenant", metavar="NAME", help="whom the consumer belongs to (default: none)")
+    one.add_argument("--tenant", type=_text, metavar="NAME", help="whom the consumer belongs to (default: none)")
 
 
 def _api_key(options: argparse.Namespace) -> int:
@@ -334,6 +334,12 @@ def _port(text: str) -> int:
     if port is None:
         raise argparse.ArgumentTypeError(f"{shown(text)} is not a port; it must be a whole number from 1 to 65535")
     return port
+
+
+def _text(text: str) -> str:
+    if not text.isprintable():
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a name; it must be printable text")
+    return text
 
 
 def _host(text: str) -> str:
