@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import Final, NoReturn
@@ -34,6 +35,7 @@ _READER_LEFT: Final = 141
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit."""
+    _hold_standard_streams()
     try:
         try:
             options = _parser().parse_args(argv)
@@ -239,12 +241,12 @@ def _bracketed(names: Sequence[str]) -> str:
 
 def _api_key_arguments(one: argparse.ArgumentParser) -> None:
     one.add_argument("id", metavar="ID", help="the beginning of the key, by which its entry is found")
-    one.add_argument("--consumer", metavar="NAME", help="whose key it is (default: the ID)")
-    one.add_argument("--scope", action="append", default=[], metavar="SCOPE",
+    one.add_argument("--consumer", type=_text, metavar="NAME", help="whose key it is (default: the ID)")
+    one.add_argument("--scope", type=_text, action="append", default=[], metavar="SCOPE",
                      help="what it may be used for; may be given several times (default: none)")
-    one.add_argument("--role", action="append", default=[], metavar="ROLE",
+    one.add_argument("--role", type=_text, action="append", default=[], metavar="ROLE",
                      help="what the consumer is; may be given several times (default: none)")
-    one.add_argument("--tenant", metavar="NAME", help="whom the consumer belongs to (default: none)")
+    one.add_argument("--tenant", type=_text, metavar="NAME", help="whom the consumer belongs to (default: none)")
 
 
 def _api_key(options: argparse.Namespace) -> int:
@@ -310,8 +312,21 @@ def _announce(text: str) -> None:
 
 
 def _fail(message: str, status: int = 2) -> NoReturn:
-    print(f"resilience: {message}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # the status says it, too
+        print(f"resilience: {message}", file=sys.stderr)
     sys.exit(status)
+
+
+def _hold_standard_streams() -> None:
+    """Open what was closed of the standard streams: else the first files and sockets have their descriptors.
+
+    What is meant for the streams would then be written to these, and libuv ends a process that closes one of them.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest that is free
 
 
 def _port(text: str) -> int:
@@ -319,6 +334,12 @@ def _port(text: str) -> int:
     if port is None:
         raise argparse.ArgumentTypeError(f"{shown(text)} is not a port; it must be a whole number from 1 to 65535")
     return port
+
+
+def _text(text: str) -> str:
+    if not text.isprintable():
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a name; it must be printable text")
+    return text
 
 
 def _host(text: str) -> str:

@@ -191,7 +191,9 @@ def _broken(text: str, file: str, message: str) -> Mistake:
     position = _POSITION.search(message)
     if position is None:
         number = _ENDLESS.search(text)
-        return Mistake(file, text.count("\n", 0, number.start()) + 1 if number else 1, "", f"is not TOML: {message}")
+        if number is not None:
+            return Mistake(file, text.count("\n", 0, number.start()) + 1, "", "has a number of too many digits")
+        return Mistake(file, 1, "", f"is not TOML: {message}")
     lines = text.split("\n")
     if position.group(1) is None:
         return Mistake(file, len(lines), "", f"is not TOML: {message[: position.start()]}")

@@ -22,6 +22,7 @@ from .config import GatewayConfig, GatewaySettings
 from .front.asgi_bridge import App
 from .gateway import Gateway
 from .listeners import Listeners, Served
+from .logs.messages import MessageHandler
 from .open_files import allow_open_files
 
 MakeAdmin = Callable[[Registry], App]
@@ -198,14 +199,14 @@ def log_to_stderr() -> None:
     """Print what is logged, as Python does by itself where nobody has said otherwise, but for changes of circuits.
 
     A gateway tells those on its dashboard and streams; a service that flaps would fill its terminal with them. Why an
-    upstream failed goes to stdout: it is no trouble of the gateway's own.
+    upstream failed goes to stdout: it is no trouble of the gateway's own. Nothing waits for who reads them.
     """
     logger = logging.getLogger("resilience")
     if not logger.hasHandlers():
-        handler = logging.StreamHandler()
+        handler = MessageHandler(2, "the log on stderr")
         handler.setLevel(logging.WARNING)
         handler.addFilter(lambda record: not hasattr(record, "circuit") and not hasattr(record, "upstream"))
-        upstreams = logging.StreamHandler(sys.stdout)
+        upstreams = MessageHandler(1, "the log on stdout")
         upstreams.addFilter(lambda record: hasattr(record, "upstream"))
         logger.addHandler(handler)
         logger.addHandler(upstreams)

@@ -605,7 +605,7 @@ def test_no_exception_is_kept_alive_by_a_command(registry, uncollected):
     assert [None] == [each() for each in left]
 
 
-def test_a_gateway_keeps_the_changes_of_its_circuits_off_the_terminal_and_nothing_else(registry, clock, capsys):
+def test_a_gateway_keeps_the_changes_of_its_circuits_off_the_terminal_and_nothing_else(registry, clock, capfd):
     from resilience.gateway import server
 
     logger = logging.getLogger("resilience")
@@ -618,7 +618,9 @@ def test_a_gateway_keeps_the_changes_of_its_circuits_off_the_terminal_and_nothin
         opened(registry, clock, OSError("a"), breaker=CircuitBreaker(min_calls=1))
         logger.warning("chaos for 60 s")
         logger.info("of no interest")
+        for handler in logger.handlers:
+            handler.flush()
     finally:
         logger.handlers[:], logger.propagate = before, propagates
 
-    assert "chaos for 60 s\n" == capsys.readouterr().err
+    assert "chaos for 60 s\n" == capfd.readouterr().err

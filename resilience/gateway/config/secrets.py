@@ -23,7 +23,7 @@ def secret_of(place: str) -> bytes:
     if kind not in ("env", "file") or not colon or not name:
         raise ConfigError('must be "env:NAME" or "file:PATH": where the secret is, and not the secret itself')
     if kind == "env":
-        found = os.environ.get(name, "").encode()
+        found = os.fsencode(os.environ.get(name, ""))  # the very bytes, which need be no text
         if not found:
             raise ConfigError(f"the environment has no {name}")
         return found

@@ -71,5 +71,5 @@ class AccessLog:
         self.writer.reopen()
 
     def close(self) -> None:
-        """Write what waits, for a second at most."""
-        self.writer.close()
+        """Have what waits written, and do not wait for it."""
+        self.writer.finish()

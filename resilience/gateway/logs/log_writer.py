@@ -7,7 +7,10 @@ what is left of a gateway that a changed file has replaced is gone soon, also if
 
 A full disk, a pipe that nobody reads, a descriptor that is closed: the thread waits or fails, the queue fills, records
 are dropped. What went wrong is told once, by the logger ``resilience``, and once more when it is over, with the number
-of lines that are missing.
+of lines that are missing. A thread that waits tells nothing; so whoever finds no room does.
+
+Several processes write to one pipe. It takes PIPE_BUF bytes in one piece, and what is longer may have the lines of
+others within it; so each write to what is no file is of whole lines, and no longer, if there are any.
 
 A disk that fills up takes a part of a line. What is written next, by whichever process, begins a line of its own.
 
@@ -20,6 +23,7 @@ import atexit
 import contextlib
 import logging
 import os
+import select
 import selectors
 import stat
 import threading
@@ -38,6 +42,8 @@ PAUSE_S: Final = 0.05
 IDLE_S: Final = 10.0
 #: Records of one write: as little as half a megabyte.
 _BATCH: Final = 1000
+#: Bytes that a pipe takes in one piece.
+_PIECE: Final[int] = getattr(select, "PIPE_BUF", 512)
 #: Seconds after which a failed sink is tried again, and within which a moved file is noticed.
 LOOK_S: Final = 1.0
 _log = logging.getLogger("resilience")
@@ -71,16 +77,24 @@ def write_all(descriptor: int, data: bytes) -> None:
     Raises:
         CutShortError: It cannot be written.
     """
-    view = memoryview(data)
-    while view:
+    view, written = memoryview(data), 0
+    is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+    while written < len(data):
+        end = len(data) if is_file else _end_of_lines(data, written)
         try:
-            view = view[os.write(descriptor, view) :]
+            written += os.write(descriptor, view[written:end])
         except BlockingIOError:
             with selectors.DefaultSelector() as selector:  # select() knows the first 1024 descriptors only
                 selector.register(descriptor, selectors.EVENT_WRITE)
                 selector.select(LOOK_S)
         except OSError as error:
-            raise CutShortError(error, len(data) - len(view)) from error
+            raise CutShortError(error, written) from error
+
+
+def _end_of_lines(data: bytes, begin: int) -> int:
+    """Where the last line ends that begins at *begin* or later and goes out in one piece; of a longer one, its end."""
+    end = data.rfind(b"\n", begin, begin + _PIECE) + 1 or data.find(b"\n", begin + _PIECE) + 1
+    return end or len(data)
 
 
 def _ends_within_a_line(path: str | os.PathLike[str]) -> bool:
@@ -178,7 +192,8 @@ class LogWriter:
     """
 
     def __init__(self, line: Callable[[Any], str], sink: Sink, *, max_queue: int = MAX_QUEUE,
-                 pause: Callable[[float], object] = time.sleep, idle_s: float = IDLE_S) -> None:
+                 pause: Callable[[float], object] = time.sleep, idle_s: float = IDLE_S,
+                 name: str = "the access log") -> None:
         """Start nothing yet.
 
         Args:
@@ -187,7 +202,9 @@ class LogWriter:
             max_queue: Records that may wait.
             pause: Passes the time between two looks into the queue.
             idle_s: Seconds without a record after which the thread ends.
+            name: Of the log, for messages.
         """
+        self._name = name
         self._line, self._sink, self._most, self._pause, self._idle_s = line, sink, max_queue, pause, idle_s
         self._queue: deque[Any] = deque()
         self.written = self.dropped = self.failed = 0
@@ -201,6 +218,8 @@ class LogWriter:
         queue = self._queue
         if len(queue) >= self._most:
             self.dropped += 1
+            if self._trouble is None:  # the thread may be held up by the sink
+                self._told_of("its lines come faster than they are taken, or nobody takes them")
         else:
             queue.append(record)
         if self._idle:
@@ -211,12 +230,21 @@ class LogWriter:
         if isinstance(self._sink, FileSink):
             self._sink.reopen()
 
-    def close(self, timeout: float = 1.0) -> None:
-        """Write what waits, for so many seconds at most. What comes later is written, too."""
+    def finish(self) -> threading.Thread | None:
+        """Have the thread write what waits, and end; return the thread, if there is one.
+
+        What comes later is written, too. Nobody waits.
+        """
         thread = self._thread
         if thread is not None:
             self._closing = True
             self._woken.set()
+        return thread
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Write what waits, for so many seconds at most. What comes later is written, too."""
+        thread = self.finish()
+        if thread is not None:
             thread.join(timeout)
 
     def drain(self) -> bool:
@@ -251,16 +279,21 @@ class LogWriter:
             return ""
 
     def _tell(self, error: Exception) -> None:
-        trouble = getattr(error, "strerror", None) or str(error)
+        self._told_of(getattr(error, "strerror", None) or str(error))
+
+    def _told_of(self, trouble: str) -> None:
         if trouble != self._trouble:
             self._trouble = trouble
-            _log.error("the access log cannot be written: %s; its lines are dropped until it can be", trouble)
+            _log.error("%s cannot be written: %s; its lines are dropped until it can be", self._name, trouble)
 
     def _recover(self) -> None:
+        if len(self._queue) > self._most // 2:  # what waits is still more than what is taken
+            return
         missing = self.dropped + self.failed
         if self._trouble is not None or missing > self._told:
-            _log.warning("%d lines are missing in the access log", missing - self._told)
+            lost = missing - self._told
             self._trouble, self._told = None, missing
+            _log.warning("%d lines are missing in %s", lost, self._name)
 
     def _renew(self) -> None:
         """Have no thread, as in a forked child."""
@@ -270,18 +303,23 @@ class LogWriter:
         self._idle, self._closing = True, False
 
     def _wake(self) -> None:
-        self._idle = False
+        self._idle, trouble = False, None
         with self._starting:
             if self._thread is None:
-                thread = threading.Thread(target=self._run, name="resilience-access-log", daemon=True)
-                try:
-                    thread.start()
-                except RuntimeError as error:  # there are too many; the next record tries again
-                    self._idle = True
-                    self._tell(error)
-                    return
-                self._thread = thread
+                trouble = self._start()
             self._woken.set()
+        if trouble is not None:  # told without the lock, since the messages may be what this writer writes
+            self._tell(trouble)
+
+    def _start(self) -> RuntimeError | None:
+        thread = threading.Thread(target=self._run, name=f"resilience writes {self._name}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # there are too many; the next record tries again
+            self._idle = True
+            return error
+        self._thread = thread
+        return None
 
     def _run(self) -> None:
         """Write; whatever ends the thread, the next record starts another one."""
@@ -327,8 +365,10 @@ def _after_fork() -> None:
 
 
 def _at_exit() -> None:
-    for writer in list(_writers):
-        writer.close()
+    until = time.monotonic() + 1.0  # for all of them: who has started this process may not wait for long
+    for thread in [writer.finish() for writer in list(_writers)]:
+        if thread is not None:
+            thread.join(max(0.0, until - time.monotonic()))
 
 
 atexit.register(_at_exit)

@@ -159,7 +159,7 @@ class Observer:
             log.put(passage)
 
     def close(self) -> None:
-        """Write what waits to be written."""
+        """Have written what waits to be."""
         if self.access_log is not None:
             with contextlib.suppress(Exception):
                 self.access_log.close()
