@@ -139,25 +139,37 @@ def listing_of(instances: Iterable[Mapping[str, Any]], left: Iterable[Mapping[st
                by_host_name: bool) -> Listing:
     """The listing of *instances* as a Eureka server describes them.
 
+    Several may have one address, under other IDs: one that ended without leaving stays listed until its lease is over,
+    and longer if the server keeps leases. There is only what has registered there last.
+
     Args:
         instances: Those that it lists; the listing has those that are up.
         left: Those that it has just taken off its list.
         secure: Whether the secure port is used, by https.
         by_host_name: Whether the host's name is connected to, instead of its address.
     """
-    found, mistakes, unavailable = list[Instance](), list[str](), set[str]()
-    for each, is_up in (*((each, each.get("status") == _UP) for each in instances), *((each, False) for each in left)):
+    latest, mistakes, unavailable = dict[str, tuple[tuple[int, bool], Instance]](), list[str](), set[str]()
+    for each, is_there in (*((each, True) for each in instances), *((each, False) for each in left)):
+        is_up = is_there and each.get("status") == _UP
         try:
             instance = _instance(each, secure=secure, by_host_name=by_host_name)
         except (ConfigError, ValueError, OverflowError, TypeError, KeyError, AttributeError) as error:
             if is_up:
                 mistakes.append(f"{_id(each)[:100]}: {error or type(error).__name__}")
-        else:
-            if is_up:
-                found.append(instance)
-            else:
-                unavailable.add(instance.name)
-    return Listing(tuple(found), tuple(mistakes), is_leased=True, unavailable=frozenset(unavailable))
+            continue
+        if not is_up:
+            unavailable.add(instance.name)
+        rank = _registered_ms(each), is_up
+        if is_there and (instance.name not in latest or rank >= latest[instance.name][0]):
+            latest[instance.name] = rank, instance
+    found = tuple(instance for (_, is_up), instance in latest.values() if is_up)
+    return Listing(found, tuple(mistakes), is_leased=True, unavailable=frozenset(unavailable))
+
+
+def _registered_ms(said: Mapping[str, Any]) -> int:
+    """When an instance has registered, by its own clock, in milliseconds since 1970; 0: it does not say."""
+    text = str(said.get("lastDirtyTimestamp"))
+    return int(text) if text.isdecimal() and len(text) < 20 else 0
 
 
 def _instance(said: Mapping[str, Any], *, secure: bool, by_host_name: bool) -> Instance:

@@ -96,26 +96,33 @@ class FailoverGroup:
         function.declare(self.key, (InstanceTarget(Instance(url="http://rehearsal")),), (1.0,), self._rehearsal)
         function.call = function.nobody
         if current.instances:
-            targets = self._chosen(current, function.most) if not self._targets else self._targets
+            targets = self._targets if others and self._targets else self._chosen(current, function.most)
+            if targets != self._targets:
+                self._use((), ())
             weights = current.weights([each.instance for each in targets])
             function.declare(self.key, targets, weights, self.registry)
-            self._targets, self._weights = targets, weights
+            self._use(targets, weights)
         self._functions = (*map(weakref.ref, others), weakref.ref(function))
 
     def have(self, current: InstanceSet, gone: Sequence[Instance]) -> None:
         """Have these instances; see InstanceSetFollower."""
         functions = [each for each in (reference() for reference in self._functions) if each is not None]
-        if not functions:
+        if not functions:  # the next one begins anew, with other targets
+            self._use((), ())
             return
         targets = self._chosen(current, functions[0].most)
         weights = current.weights([each.instance for each in targets])
         if (targets, weights) == (self._targets, self._weights) and all(
                 one.instance == other.instance for one, other in zip(targets, self._targets, strict=True)):
             return
-        before = self._targets
         self._declare(functions, targets, weights)
+        self._use(targets, weights)
+
+    def _use(self, targets: tuple[InstanceTarget, ...], weights: tuple[float, ...]) -> None:
+        """These are in force from now on; the commands of the others are forgotten."""
+        gone = set(self._targets) - set(targets)
         self._targets, self._weights = targets, weights
-        for each in set(before) - set(targets):
+        for each in gone:
             self.registry.remove(target_key(self.key, each))
 
     def _chosen(self, current: InstanceSet, most: int) -> tuple[InstanceTarget, ...]:

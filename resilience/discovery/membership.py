@@ -4,6 +4,7 @@
 |---|---|
 | lists instances | these are the set; what stays keeps what is known of it, what is gone drains |
 | lists some entries with mistakes | the others are the set; each mistake is told of once |
+| lists an instance more than once | the first is in the set, and the others are no reason to refuse the list |
 | lists more mistakes than instances, too many entries, or weights that are all 0 | the list is refused, the set stays |
 | lists nobody | the set stays: a registry that has restarted knows nobody yet, and a set of nobody serves nobody |
 | lists less than half of a set that enters itself there | what is missing stays for a while: it may have restarted |
@@ -119,13 +120,12 @@ class Membership:
         """What a listing would do that has come at *now*."""
         instances, mistakes = dict[str, Instance](), list(listing.mistakes)
         for each in listing.instances:
-            if each.name in instances:
+            first = instances.setdefault(each.name, each)
+            if first is not each and not (listing.is_leased and first == each):  # it may have restarted as another one
                 mistakes.append(f"{each.name} is there twice; give it a weight instead")
-            else:
-                instances[each.name] = each
         known = frozenset(mistakes[:_MOST_MISTAKES])
         news = tuple(each for each in dict.fromkeys(mistakes[:_MOST_MISTAKES]) if each not in self._mistakes)
-        verdict, trouble = _refusal(listing, instances, len(mistakes))
+        verdict, trouble = _refusal(listing, instances)
         if verdict is not None:
             return Update(verdict, self.instances, mistakes=news, all_mistakes=known, trouble=trouble)
         before = self.instances
@@ -171,9 +171,10 @@ class Membership:
                 if name not in listed and name not in listing.unavailable} if has_shrunk else {}
 
 
-def _refusal(listing: Listing, instances: Mapping[str, Instance], mistakes: int) -> tuple[Verdict | None, str]:
+def _refusal(listing: Listing, instances: Mapping[str, Instance]) -> tuple[Verdict | None, str]:
     """Whether a list is not taken, and why; None: it is."""
-    entries = len(listing.instances) + len(listing.mistakes)
+    mistakes = len(listing.mistakes)
+    entries = len(listing.instances) + mistakes
     if entries > MAX_INSTANCES:
         return Verdict.REFUSED, f"it lists more than {MAX_INSTANCES} instances"
     if mistakes > len(instances):

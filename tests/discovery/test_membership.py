@@ -31,9 +31,11 @@ class Model:
     def hear(self, instances: list[Instance], mistakes: list[str], now: float, is_leased: bool = False,
              unavailable: frozenset[str] = frozenset()) -> tuple[str, set[str], set[str], set[str]]:
         """What the verdict is, and who is new, other and gone."""
-        unique = {}
-        mistakes = list(mistakes)
+        unique: dict[str, Instance] = {}
+        unusable, mistakes = len(mistakes), list(mistakes)
         for each in instances:
+            if each.name in unique and is_leased and unique[each.name] == each:
+                continue
             if each.name in unique:
                 mistakes.append(f"{each.name} is there twice; give it a weight instead")
             else:
@@ -41,7 +43,7 @@ class Model:
         self.news = {each for each in mistakes if each not in self.told}
         self.told = set(mistakes)
         nothing: tuple[set[str], set[str], set[str]] = set(), set(), set()
-        if len(mistakes) > len(unique):
+        if unusable > len(unique):
             return "refused", *nothing
         if not unique:
             return "empty", *nothing

@@ -37,8 +37,9 @@ class Chaos:
                 load.go_on(60)
                 limited.go_on(5, until=lambda record: record.is_answered)
                 self._fleet.until_well()
-                assert [] == load.lost(), [name for name, _ in faults]
-        assert [] == load.lost()
+                lost = load.lost()
+                assert [] == lost, f"{[name for name, _ in faults]}: {lost}"
+        assert [] == load.lost(), load.lost()
         assert {"200", "429"} == {f"{record.last.status}" for record in limited.records}
         return load.fates()
 

@@ -147,8 +147,6 @@ class Host:
         for process in self.processes:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.05)
-                if process.stdout is not None:
-                    process.stdout.close()
 
 
 class Network:

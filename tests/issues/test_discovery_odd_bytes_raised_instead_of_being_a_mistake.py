@@ -77,6 +77,15 @@ def test_an_application_whose_name_is_too_long_in_capitals_is_refused_as_its_pee
     assert status == answered("POST", f"/eureka/apps/{app}", {"content-type": "application/json"}, body)[0]
 
 
+@pytest.mark.parametrize("name", ["\ud800", "a\nb", "n" * 256])
+@pytest.mark.parametrize("value", [[], "a", {"a": 1}, None])
+def test_a_name_of_metadata_that_cannot_be_sent_is_not_in_the_message_either(name: str, value: Any) -> None:
+    said = {"app": "A", "instanceId": "a", "hostName": "h", "ipAddr": "10.0.0.1", "dataCenterInfo": {"name": "MyOwn"}, "metadata": {name: value}}
+    status, body = answered("POST", "/eureka/apps/A", {"content-type": "application/json"}, json.dumps({"instance": said}).encode())
+    assert status == 400
+    assert body.startswith(b"metadata: names of 1 to 255")
+
+
 @pytest.mark.parametrize("name", ["\ud800", "a\nb", "", "n" * 65, 5, None])
 def test_a_peers_name_that_cannot_be_shown_is_no_name(name: Any) -> None:
     digest = json.dumps({"registry": name, "complete": True, "digests": ["0"] * 256}).encode()

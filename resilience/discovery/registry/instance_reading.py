@@ -234,7 +234,8 @@ def _metadata(said: Any) -> Mapping[str, str]:
         raise InvalidInstanceError(f"metadata must have at most {MOST_METADATA} pairs")
     found = {}
     for name, value in pairs:
+        metadata_text(name, "")  # before it stands in a message, for it may be nothing that could be sent
         is_empty = value is None or (isinstance(value, Mapping) and not value)
-        key, text = metadata_text(str(name), "" if is_empty else _scalar(value, f"metadata.{name}"[:MOST_NAME]))
+        key, text = metadata_text(name, "" if is_empty else _scalar(value, f"metadata.{name}"[:MOST_NAME]))
         found[key] = text
     return found

@@ -22,6 +22,7 @@ from typing import Any, Final
 
 import attrs
 
+from ..one_line import one_line
 from .change import Change
 from .copies import SAME_RENEWAL_S, Copies, Merged
 from .entry import Form
@@ -137,7 +138,7 @@ class Storage:
         self._place, self._found, self._is_synchronous = START, None, False
 
     def _note_error(self, text: str) -> None:
-        self.error, self.error_s = text[:300], self._clock().s
+        self.error, self.error_s = one_line(text)[:300], self._clock().s
 
     async def _rest(self) -> None:
         """Wait until there is something to do."""

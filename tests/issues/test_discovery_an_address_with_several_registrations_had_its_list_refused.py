@@ -1,0 +1,60 @@
+"""An instance that restarts under another ID, as with random IDs, is registered beside what it was before.
+
+What it was is listed until that lease is over, and for ever while the registry keeps leases. Each was a mistake, and a
+service of one instance that had restarted twice had more mistakes than instances, so that its list was refused.
+"""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from resilience.discovery import Instance, Listing
+from resilience.discovery.eureka_registry import listing_of
+from resilience.discovery.membership import Membership, Verdict
+
+URL = "http://10.0.0.1:8080"
+
+
+def said(identity: str, registered_ms: int | None, status: str = "UP", weight: str = "1") -> dict[str, Any]:
+    found = {"instanceId": identity, "ipAddr": "10.0.0.1", "hostName": "a", "port": {"$": 8080, "@enabled": "true"}, "status": status,
+             "metadata": {"weight": weight}}
+    return found if registered_ms is None else {**found, "lastDirtyTimestamp": f"{registered_ms}"}
+
+
+def test_what_has_registered_last_at_an_address_is_the_instance() -> None:
+    for some in permutations([said("a", 9_000, weight="1"), said("b", 10_000, weight="2"), said("c", 11_000, weight="3")]):
+        listing = listing_of(some, secure=False, by_host_name=False)
+        assert Listing((Instance(url=URL, weight=3.0),), is_leased=True) == listing
+        assert Verdict.CHANGED is Membership().judge(listing, 0.0).verdict
+
+
+@pytest.mark.parametrize("status", ["STARTING", "DOWN", "OUT_OF_SERVICE"])
+def test_an_instance_that_ended_without_leaving_does_not_answer_for_the_one_that_took_its_place(status: str) -> None:
+    for some in permutations([said("a", 9_000), said("b", 10_000, status)]):
+        assert Listing((), is_leased=True, unavailable=frozenset({"10.0.0.1:8080"})) == listing_of(some, secure=False, by_host_name=False)
+    for some in permutations([said("a", 10_000), said("b", 9_000, status)]):
+        assert (Instance(url=URL),) == listing_of(some, secure=False, by_host_name=False).instances
+
+
+def test_what_has_left_is_not_in_the_way_of_what_is_there_at_its_address() -> None:
+    listing = listing_of([said("a", 9_000)], [said("b", 10_000)], secure=False, by_host_name=False)
+    assert (Instance(url=URL),) == listing.instances
+
+
+def test_of_instances_that_do_not_say_when_they_registered_one_that_is_up_counts() -> None:
+    for some in permutations([said("a", None), said("b", None, "DOWN"), {**said("c", None), "lastDirtyTimestamp": "soon"}]):
+        assert (Instance(url=URL),) == listing_of(some, secure=False, by_host_name=False).instances
+
+
+@pytest.mark.parametrize("is_leased", [True, False])
+def test_a_list_that_has_instances_more_than_once_is_not_refused_for_that(is_leased: bool) -> None:
+    members = Membership()
+    update = members.judge(Listing((Instance(url=URL), Instance(url=URL), Instance(url=URL, weight=2.0)), is_leased=is_leased), 0.0)
+    assert Verdict.CHANGED is update.verdict
+    assert {"10.0.0.1:8080": Instance(url=URL)} == update.instances
+    assert ("10.0.0.1:8080 is there twice; give it a weight instead",) == update.mistakes
+    same = members.judge(Listing((Instance(url=URL), Instance(url=URL)), is_leased=is_leased), 0.0)
+    assert is_leased is not bool(same.mistakes)  # in a file, somebody means something by it
