@@ -206,29 +206,39 @@ def _check(options: argparse.Namespace) -> int:
     if not tables - {None}:
         _fail(f"{options.config}: has no table that is known; a gateway's file has {_bracketed(_GATEWAY_TABLES)}, a "
               f"registry's file has {_bracketed(_REGISTRY_TABLES)}, and a library's file has {_bracketed(TABLES)}")
+    found = ""
     if tables & {*TABLES}:
         sys.path.append("")  # the program that will read the file finds its own modules where it is started
         check(options.config)
-        _print(f"{options.config}: fine")
     elif tables & {*_REGISTRY_TABLES} and not tables & {*_GATEWAY_TABLES}:
-        from .discovery.registry import server
-        from .gateway.registry_host import RegistryHost
-
-        RegistryHost(server.load(options.config)).prepared()  # as a start would
-        _print(f"{options.config}: fine")
+        _check_registry(options.config)
     else:
-        from .gateway import Gateway, config
-        from .gateway.registry_host import RegistryHost
-        from .registry import Registry
-
-        sys.path.append("")  # as does the gateway, for filters
-        settings = config.load(options.config)
-        Gateway(settings, registry=Registry())  # as a start would
-        if settings.registry is not None:
-            RegistryHost(settings.registry).prepared()
-        routes = len(settings.routes) + (0 if settings.private is None else len(settings.private.routes))
-        _print(f"{options.config}: fine ({_counted(len(settings.services), 'service')}, {_counted(routes, 'route')})")
+        found = _check_gateway(options.config)
+    _print(f"{options.config}: fine{found}")
     return 0
+
+
+def _check_registry(file: str) -> None:
+    """Check the file of a registry as a start would."""
+    from .discovery.registry import server
+    from .gateway.registry_host import RegistryHost
+
+    RegistryHost(server.load(file)).prepared()
+
+
+def _check_gateway(file: str) -> str:
+    """Check the file of a gateway as a start would; what there is in it, in brackets."""
+    from .gateway import Gateway, config
+    from .gateway.registry_host import RegistryHost
+    from .registry import Registry
+
+    sys.path.append("")  # as does the gateway, for filters
+    settings = config.load(file)
+    Gateway(settings, registry=Registry())
+    if settings.registry is not None:
+        RegistryHost(settings.registry).prepared()
+    routes = len(settings.routes) + (0 if settings.private is None else len(settings.private.routes))
+    return f" ({_counted(len(settings.services), 'service')}, {_counted(routes, 'route')})"
 
 
 def _counted(number: int, what: str) -> str:

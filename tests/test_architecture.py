@@ -3,6 +3,7 @@
 import ast
 import importlib
 import pathlib
+import re
 import subprocess
 import sys
 import types
@@ -119,6 +120,15 @@ def test_only_the_drivers_and_the_registry_read_the_clock_in_the_engine():
 
 def test_every_layer_has_its_place():
     assert {layer_of_file(path) for path in MODULES} <= set(RANK)
+
+
+def test_the_table_of_folders_in_contributing_has_a_line_for_each_layer():
+    table = [line for line in (ROOT / "CONTRIBUTING.md").read_text().splitlines() if line.startswith("| `")]
+    named = {name.strip("/").removeprefix("resilience/").removesuffix(".py")
+             for line in table for name in re.findall(r"`([^`]+)`", line.split("|")[1])}
+
+    modules = {name for name in RANK if not name.startswith("_") and "." not in name}
+    assert modules - {"errors"} <= named, "errors.py has the exceptions of all of them"
 
 
 def public_names(module):

@@ -29,10 +29,7 @@ def deal(name: str, places: list[Place], answers: Any) -> None:
                                             "leaves some out must return a mapping"))
     else:
         for place, answer in zip(places, answers, strict=True):
-            if issubclass(type(answer), BaseException):
-                _give(name, place, answer)
-            else:
-                place.answer, place.error = answer, None  # an interrupted attempt may have left one
+            _give(name, place, answer)
 
 
 def _deal_one(name: str, place: Place, answers: Mapping[Any, Any]) -> None:
@@ -43,18 +40,17 @@ def _deal_one(name: str, place: Place, answers: Mapping[Any, Any]) -> None:
     except Exception as error:  # noqa: BLE001 - a mapping of the user's: what it raises is this one's answer
         place.error, place.trace = error, traceback_of(error)
     else:
-        if issubclass(type(answer), BaseException):
-            _give(name, place, answer)
-        else:
-            place.answer, place.error = answer, None
+        _give(name, place, answer)
 
 
-def _give(name: str, place: Place, error: Any) -> None:
-    if is_a(error, Exception):
-        place.error, place.trace = error, traceback_of(error)
+def _give(name: str, place: Place, answer: Any) -> None:
+    if not issubclass(type(answer), BaseException):
+        place.answer, place.error = answer, None  # an interrupted attempt may have left one
+    elif is_a(answer, Exception):
+        place.error, place.trace = answer, traceback_of(answer)
     else:  # gather() returns cancellations; raised, one would seem the caller's own
         missing = MissingAnswerError(name, place.item)
-        missing.__cause__ = error
+        missing.__cause__ = answer
         place.error, place.trace = missing, None
 
 

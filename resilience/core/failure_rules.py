@@ -183,11 +183,6 @@ class FailureRules:
         return attrs.evolve(status, busy=(*status.busy, *busy), caller_fault=(*status.caller_fault, *caller_faults))
 
     @property
-    def judges_results(self) -> bool:
-        """Whether any rule has an opinion on results."""
-        return self.judge is not None or self.results is not None or self.statuses is not None
-
-    @property
     def judges_items(self) -> bool:
         """Whether any rule has an opinion on items of a stream."""
         return self.judge is not None or self.items is not None

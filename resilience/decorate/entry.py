@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ..commands.command import Command, internals_of
+from ..commands.command_table import CommandTable
 from ..drivers.workers import WorkerPool
 from ..engine.call_accounting import CallAccounting
 from ..engine.callables import GUARD, name_of, wrap_like
@@ -60,14 +61,7 @@ def enter(fn: Callable[..., Any], declaration: Declaration, below: Guard | None)
     settings, stated = declaration.settings(flavour)
     fallback = declaration.named("fallback")
     with table.lock:
-        if declaration.key is None and below is None:
-            key = key_beneath(fn, table, name)
-        known = table.commands.get(key)
-        if known is None and declaration.key is None and key != name:  # the lower one's was removed
-            key, known = name, table.commands.get(name)
-        redefined = known is not None and is_redefinition(known, fn, declaration, below)
-        if known is not None and is_derived and not redefined and not is_above(fn, known):
-            known, key = None, table.derive_key(name)  # nobody said that the two are to share a command
+        known, key, redefined = _known(fn, declaration, below, table, key, name)
         command = known if known is not None else table.command(
             key, group, (*declaration.templates, *((name,) if is_derived and key != name else ())),
             name if is_derived else None)
@@ -93,6 +87,24 @@ def enter(fn: Callable[..., Any], declaration: Declaration, below: Guard | None)
         if known is None and not table.add(command):  # a signal handler or a finalizer was here too
             return enter(fn, declaration, below)
     return Entry(registry, command, known is None, afterwards, news, flavour, cannot, accounting, fall_back)
+
+
+def _known(fn: Callable[..., Any], declaration: Declaration, below: Guard | None, table: CommandTable, key: str,
+           name: str) -> tuple[Command | None, str, bool]:
+    """The command that *fn* is to share, if there is one; the key; and whether *fn* takes an older self's place.
+
+    The *key* is the one that was said, or else follows from the *name* of the function.
+    """
+    if declaration.key is None and below is None:
+        key = key_beneath(fn, table, name)
+    known = table.commands.get(key)
+    if known is None and declaration.key is None and key != name:  # the lower one's was removed
+        key, known = name, table.commands.get(name)
+    redefined = known is not None and is_redefinition(known, fn, declaration, below)
+    is_derived = declaration.key is None or declaration.is_derived
+    if known is not None and is_derived and not redefined and not is_above(fn, known):
+        return None, table.derive_key(name), False  # nobody said that the two are to share a command
+    return known, key, redefined
 
 
 def wrap(fn: Callable[..., Any], declaration: Declaration, entry: Entry,

@@ -11,7 +11,7 @@ request, if that is the scope), lead an execution or follow one that is under wa
 keep what comes of it. Followers and hits are counted as ``responses_from_cache`` and
 as nothing else; a follower who is cancelled counts as cancelled. A hit that finds its answer due for a
 refresh takes the slow way too: it begins one in the background, which is a leader like any
-other, so that whoever comes when the answer has expired follows it. All ways are texts, which
+other, so that whoever comes when the answer has expired follows it. All ways are texts (cache_texts.py), which
 threads and tasks share; what they decide is decided by methods.
 
 A refresh that fails answers for nobody: who follows it leads then, with a fallback and a deadline of their own. Nor
@@ -22,7 +22,6 @@ further attempts to a retry around its leader.
 from __future__ import annotations
 
 import asyncio
-import functools
 import weakref
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, Final
@@ -37,136 +36,18 @@ from ..drivers.request import current_request
 from ..drivers.retry_layers import retried_by
 from ..drivers.single_flight import Flight, running_loop
 from .cache_keys import CacheKeys
-from .compiled_text import CompiledText, in_flavour
+from .cache_texts import CACHED, cache_texts
 from .fallback_result import marking, marking_async, unmarked
 from .kept_answers import CachePolicy, KeptAnswers, SharedAnswer
 from .site import Site
 from .unanswered import Unanswered, hand_up, hand_up_async
 from .wrapper_spec import Flavour
 
-_CACHED: Final = (int(Event.RESPONSES_FROM_CACHE),)
 _CANCELLED: Final = (int(Event.CANCELLED),)
 _STALE: Final = (int(Event.STALE_RESPONSES),)
 _REFRESH: Final = (int(Event.REFRESH),)
 _REFRESH_FAILURE: Final = (int(Event.REFRESH_FAILURE),)
 _MISTAKE: Final = (int(Event.BAD_REQUEST), int(Event.EXCEPTIONS_THROWN))
-
-_FIRST_LOOK: Final = """\
-{async_}def cached(*args, **kwargs):
-    key = keys.of(args, kwargs) if special or kwargs else args
-    try:
-        entry = find(key)
-    except TypeError:
-        if keeps():
-            keys.check(key, args, kwargs)
-            raise
-        entry = None
-    now = clock()
-    if entry is not None and now < entry.until:
-        try:
-            touch(entry)
-        except KeyError:  # thrown out just now
-            pass
-        if now < recorder.edge:
-            hit()
-        else:
-            {count}
-        return entry.value
-    return {await_}answer(key, args, kwargs)
-"""
-
-_SLOW_WAY: Final = """\
-{async_}def answer(key, args, kwargs):
-    answers, epoch, home = answers_for(key)
-    if answers is None:
-        result = {await_}call(*args, **kwargs)
-        return unmarked({await_}rescue(result, None, key, args, kwargs)) if type(result) is Unanswered else result
-    now = clock()
-    if (found := answers.store.get(key, now)) is not None:
-        if now >= found.due:
-            refresh_ahead(refresh, answers, found, epoch, args, kwargs)
-        {give}
-    flight = Flight(key, home)
-    try:
-        with flight:
-            while type(found := answers.next(flight)) is Flight:
-                left = time_left()
-                try:
-                    {wait}
-                    found = unless_in_vain(found, left, flight)
-                except BaseException:
-                    cancelled()
-                    raise
-                if found is None or (found.answered and answers_caller(found)):
-                    break
-            if found is not None:
-                {give}
-            try:
-                result = {await_}call(*args, **kwargs)
-                if type(result) is Unanswered:
-                    result = {await_}rescue(result, answers, key, args, kwargs)
-            except Exception as error:
-                answers.failed(flight, error, epoch)
-                raise
-            return answers.came(flight, result, epoch)
-    finally:
-        try:
-            answers.flights.leave(flight)
-        except BaseException:  # an interrupt, and those who follow wait
-            answers.flights.leave(flight)
-            raise
-        finally:
-            del flight, found  # they know what is raised, and that knows this frame
-"""
-
-# Of a call that failed: what answers for it, marked. The error is the one that is being handled while a fallback runs.
-_RESCUE: Final = """\
-{async_}def rescue(unanswered, answers, key, args, kwargs):
-    try:
-        raise unanswered.take()
-    except BaseException as error:
-        stale = None if answers is None else stale_answer(answers, key, error)
-        if stale is not None:
-            return stale
-        if not falls_back(error):
-            raise
-        return {await_}fall_back(error, args, kwargs)
-"""
-
-_REFRESH_TEXT: Final = """\
-{async_}def refresh(answers, entry, epoch, args, kwargs):
-    flight = Flight(entry.key, running_loop() if is_async else None)
-    try:
-        with flight:
-            if answers.flights.lead_or_follow(flight) is not None:
-                return
-            began()
-            try:
-                result = {await_}call(*args, **kwargs)
-                if type(result) is Unanswered:
-                    raise result.take()
-                answers.returned(flight, result, epoch, entry)
-            except Exception as error:
-                refresh_failed(answers, entry, epoch, error)
-    finally:
-        try:
-            answers.flights.leave(flight)
-        except BaseException:  # an interrupt, and those who follow wait
-            answers.flights.leave(flight)
-            raise
-"""
-
-_WAIT: Final = {
-    Flavour.SYNC: "found = found.wait(left, flight)",
-    Flavour.ASYNC: "found = await found.wait_async(left, flight)",
-}
-
-_GIVE: Final = {
-    Flavour.SYNC: "return given(found, args, kwargs)",
-    Flavour.ASYNC: """\
-given_answer = given(found, args, kwargs)
-return given_answer if found.error is None else await given_answer""",
-}
 
 
 class Caches:
@@ -263,7 +144,7 @@ class Caching:
 
     def over(self, call: Callable[..., Any]) -> Callable[..., Any]:
         """The function that is called in place of *call*, the compiled wrapper."""
-        first_look, slow_way, rescue, refresh = _texts(Flavour.ASYNC if self._is_async else Flavour.SYNC)
+        first_look, slow_way, rescue, refresh = cache_texts(Flavour.ASYNC if self._is_async else Flavour.SYNC)
         own = self._own_fall_back
         answer = slow_way.bind({
             "call": call, "clock": self._clock, "answers_for": self._answers_for, "given": self._given,
@@ -306,11 +187,11 @@ class Caching:
 
         An exception is raised, or the fallback answers for one that was kept, as it did before.
         """
-        events, error, answer = _CACHED, found.error, None
+        events, error, answer = CACHED, found.error, None
         if isinstance(found, Flight):
             answer = found.answer
             if type(answer) is SharedAnswer:
-                events = _STALE if answer.is_stale else _CACHED
+                events = _STALE if answer.is_stale else CACHED
                 answer = self._copied(answer.value)
         elif error is None:
             answer = self._copied(found.value)
@@ -407,14 +288,3 @@ class Caching:
     def _cancelled(self) -> None:
         """Count a follower who went before there was an answer."""
         self._recorder.count(_CANCELLED, self._clock())
-
-
-@functools.cache
-def _texts(flavour: Flavour) -> tuple[CompiledText, CompiledText, CompiledText, CompiledText]:
-    """The first look, the slow way, what answers for a failed call, and the refresh."""
-    name = flavour.value
-    return (CompiledText(in_flavour(_FIRST_LOOK, flavour, count=f"recorder.count({_CACHED}, now)"), f"cache of {name}"),
-            CompiledText(in_flavour(_SLOW_WAY, flavour, give=_GIVE[flavour], wait=_WAIT[flavour]),
-                         f"cache miss of {name}"),
-            CompiledText(in_flavour(_RESCUE, flavour), f"cache rescue of {name}"),
-            CompiledText(in_flavour(_REFRESH_TEXT, flavour), f"cache refresh of {name}"))

@@ -7,11 +7,20 @@ built; if that fails, what was made is ended, and nobody has noticed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import weakref
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, Generic, TypeVar
+
+from prometheus_client import Metric
+
+from ..metrics.prometheus import export_further
+from ..registry import Registry
 
 Act = Callable[[], object]
+Name = TypeVar("Name")
+Part = TypeVar("Part")
 
 
 def at_once(act: Act) -> None:
@@ -42,3 +51,29 @@ class Change:
         self._later, self._undo = [], []  # whoever keeps this, as a filter might, keeps nothing of what it did
         for act in acts:
             act()
+
+
+class LastingParts(Generic[Name, Part]):
+    """What outlives a configuration of the gateways with one registry, by name. Changed by one thread."""
+
+    def __init__(self, collect: Callable[[Mapping[Name, Part]], Iterable[Metric]] | None = None) -> None:
+        """There are none yet.
+
+        Args:
+            collect: Returns the metrics of those of one registry, in any thread; None: they have none.
+        """
+        self._collect = collect
+        self._known: weakref.WeakKeyDictionary[Registry, dict[Name, Part]] = weakref.WeakKeyDictionary()
+
+    def of(self, registry: Registry) -> Mapping[Name, Part]:
+        """All that are in force."""
+        return self._known.get(registry, {})
+
+    def put(self, registry: Registry, name: Name, part: Part) -> None:
+        """This one is in force from now on."""
+        parts = self._known.get(registry)
+        if parts is None:
+            parts = self._known[registry] = {}
+            if self._collect is not None:
+                export_further(registry, functools.partial(self._collect, parts))
+        parts[name] = part

@@ -27,11 +27,10 @@ from typing import Any, Final
 
 from ..core.adaptive import AdaptiveLimit
 from ..core.bulkhead import Bulkhead
-from ..core.callbacks import check_plain
 from ..core.http_problem import HttpProblem, http_problem
 from ..drivers.deadline_context import DEADLINE_HEADER, cease
 from ..registry import Registry, default_registry
-from .request_guard import DOOR_KEY, GRPC_HEADER, check_deadline, deadline_of, door_for, problem_headers
+from .request_guard import DOOR_KEY, GRPC_HEADER, RequestGuard
 
 __all__ = ["ResilienceMiddleware"]
 
@@ -69,16 +68,12 @@ class ResilienceMiddleware:
     def __init__(self, app: App, *, deadline: float | None = None, door: Bulkhead | AdaptiveLimit | None = None,
                  door_key: str = DOOR_KEY, exempt: Callable[[Scope], object] | None = None, show_command: bool = False,
                  registry: Registry = default_registry) -> None:
-        check_deadline(deadline)
-        if exempt is not None:
-            check_plain(exempt, "exempt", "a scope")
-        self._app, self._most, self._exempt = app, deadline, exempt
-        self._show_command, self._clock = show_command, registry.clock
-
         async def serve(scope: Scope, receive: Receive, send: Send) -> None:
             await app(scope, receive, send)
 
-        self._behind_door = None if door is None else door_for(serve, door, door_key, registry)
+        self._app = app
+        self._guard = RequestGuard(serve, deadline=deadline, door=door, door_key=door_key, exempt=exempt,
+                                   request="a scope", show_command=show_command, registry=registry)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -107,10 +102,8 @@ class ResilienceMiddleware:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application on an HTTP request."""
-        app: App = self._app
-        if self._behind_door is not None and not (self._exempt is not None and self._exempt(scope)):
-            app = self._behind_door
-        end = deadline_of(_header(scope, DEADLINE_HEADER), _header(scope, GRPC_HEADER), self._most, self._clock)
+        app: App = self._guard.behind_door(scope) or self._app
+        end = self._guard.deadline_of(_header(scope, DEADLINE_HEADER), _header(scope, GRPC_HEADER))
         if end is None:
             await app(scope, receive, send)
             return
@@ -124,8 +117,8 @@ class ResilienceMiddleware:
             await app(scope, receive, in_time)
 
     async def _answer(self, problem: HttpProblem, scope: Scope, send: Send) -> None:
-        body = problem.body(show_command=self._show_command)
-        headers = [(name.encode(), value.encode()) for name, value in problem_headers(problem, len(body))]
+        said, body = self._guard.answer(problem)
+        headers = [(name.encode(), value.encode()) for name, value in said]
         kind = "http.response"
         if scope["type"] == "websocket":
             if _DENIAL not in (scope.get("extensions") or ()):

@@ -1,7 +1,7 @@
 """Transports for httpx2: every request of a client is a guarded call, from its first byte to the end of the body.
 
 See resilience.integrations.http_exchange for how a call lasts as long as its body, and
-resilience.integrations.httpx_exchange for the settings, and for what cancellation does.
+resilience.integrations.httpx_exchange for the settings, and httpx_cancellation for what cancellation does.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from typing import Any
 
 from ..core.exception_groups import is_a
 from .http_exchange import OURS, Exchanges, leave, leave_async
-from .httpx_exchange import unbroken
+from .httpx_cancellation import unbroken
 
 _LEFT = "the response was closed while its body was read"
 

@@ -1,36 +1,22 @@
 """What the transports for httpx and httpx2 have in common; the two libraries differ in their classes alone.
 
-Cancellation. httpcore, which holds the connections of both, loses one for ever if a request is cancelled in the moment
-in which a connection is assigned to it, or between two steps of its own bookkeeping
-(github.com/encode/httpcore/issues/1093). A pool of 10 is dead after 10 unlucky timeouts. Two things prevent that here:
-
-- Nobody waits in httpcore's queue. A gate before it admits as many requests as there are connections, so that each gets
-  one at once. To wait at the gate is safe to cancel, and cheap however many wait.
-- httpcore's bookkeeping is not interrupted: between its locks it gives other tasks a turn, by a bare ``yield``. A
-  cancellation that comes there is held back until httpcore waits for the network, of which it cleans up, or returns.
-
-With HTTP/2, which sends several requests on one connection, there is no gate: only the second holds.
+What a cancellation does to their connections, and what is done about that, stands in httpx_cancellation.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import types
-from collections import deque
 from collections.abc import AsyncGenerator, Generator
-from math import inf
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from ..commands.command import Command
 from ..commands.keyed_commands import KeyedCommands
-from ..core.exception_groups import is_a
 from ..engine.judging import Head
 from ..errors import ConfigError
 from .http_exchange import OURS, ClientTerms, Exchanges, end_of, leave, leave_async
+from .httpx_cancellation import PoolGate, unbroken, waited_for_pool
 from .httpx_sending import Sending
-from .pool_waits import was_cancelled_in
 from .request_mistakes import httpx_mistake
 
 Transport = TypeVar("Transport")
@@ -41,16 +27,10 @@ def client_of(httpx: Any) -> ClientTerms:
     byte_stream = httpx.ByteStream
     return ClientTerms(
         rejected=httpx.ConnectError, timed_out=httpx.ReadTimeout, host=_host,
-        pool_errors=(httpx.PoolTimeout, _waited_for_pool),
+        pool_errors=(httpx.PoolTimeout, waited_for_pool),
         caller_faults=(httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL, httpx_mistake),
         method=lambda request: request.method, headers=lambda request: request.headers,
         may_repeat=lambda request: isinstance(request.stream, byte_stream), is_pulled=True)
-
-
-def _waited_for_pool(error: BaseException) -> bool:
-    """Whether *error* cancelled a request that waited at the gate, or without a gate in the queue of httpcore."""
-    return was_cancelled_in(error, f"{__name__}:enter", *(
-        f"{core}._async.connection_pool:wait_for_connection" for core in ("httpcore", "httpcore2")))
 
 
 def _host(request: Any) -> str:
@@ -272,89 +252,3 @@ class AsyncTransport(Generic[Transport]):
     async def aclose(self) -> None:
         """Close the transport that sends the requests."""
         await self._inner.aclose()
-
-
-class PoolGate:
-    """Admits as many requests at once as a transport has connections. It belongs to the event loop that uses it."""
-
-    def __init__(self, inner: Any, pool_timeout: type[Exception]) -> None:
-        most = _connections_of(inner)
-        self._free = inf if most is None else most
-        self._waiting: deque[asyncio.Future[None]] = deque()  # there is one only while nothing is free
-        self._pool_timeout = pool_timeout
-
-    def is_passed(self) -> bool:
-        """Take a connection if one is free; else the request has to enter()."""
-        if self._free > 0:
-            self._free -= 1
-            return True
-        return False
-
-    async def enter(self, request: Any) -> bool:
-        """Wait until a connection is free, as long as the client's own pool timeout says; then it is_passed()."""
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        try:
-            async with asyncio.timeout((request.extensions.get("timeout") or {}).get("pool")):
-                await turn
-        except BaseException as error:
-            if turn.done() and not turn.cancelled():  # it was given a connection in the same moment
-                self.leave()
-            else:
-                with contextlib.suppress(ValueError):  # leave() was here
-                    self._waiting.remove(turn)
-            if is_a(error, TimeoutError):
-                raise self._pool_timeout("all connections of the pool are in use") from None
-            raise
-        return True
-
-    def leave(self) -> None:
-        """The request has ended, and its response is closed: its connection is the next one's in the queue."""
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._free += 1
-
-
-def _connections_of(inner: Any) -> int | None:
-    """How many requests the transport *inner* sends at once; None: not known, or several on one connection."""
-    pool = getattr(inner, "_pool", None)  # nothing public says it
-    most = getattr(pool, "_max_connections", None)
-    return most if isinstance(most, int) and not getattr(pool, "_http2", True) else None
-
-
-@types.coroutine
-def unbroken(inner: Any, held: list[asyncio.CancelledError]) -> Generator[Any, None, Any]:
-    """Await *inner*, and hold a cancellation back while that waits for nothing.
-
-    A second cancellation is not held back: anyio repeats its own until it is heard.
-
-    Args:
-        inner: What is awaited.
-        held: The cancellation that was held back is put here, and stays here if *inner* ended without another wait;
-            the caller is to raise it then.
-    """
-    send, throw = inner.send, inner.throw
-    error: BaseException | None = None
-    while True:
-        try:
-            awaited = send(None) if error is None else throw(error)
-        except StopIteration as end:
-            return end.value
-        error = None
-        try:
-            if awaited is None or not held:
-                yield awaited
-            else:
-                error = held.pop()
-                awaited.cancel()  # as Task.cancel() does
-                awaited._asyncio_future_blocking = False
-        except asyncio.CancelledError as cancelled:
-            if awaited is None and not held:
-                held.append(cancelled)
-            else:
-                error = cancelled
-        except BaseException as thrown:  # noqa: BLE001 - all of it goes on to the inner one
-            error = thrown

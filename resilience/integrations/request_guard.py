@@ -20,12 +20,13 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import attrs
 
 from ..core.adaptive import AdaptiveLimit
 from ..core.bulkhead import Bulkhead
+from ..core.callbacks import check_plain
 from ..core.http_problem import HttpProblem
 from ..decorate.commands import Pipeline
 from ..drivers.deadline_context import deadline
@@ -38,7 +39,38 @@ _GRPC: Final = re.compile(r"([0-9]{1,8})([HMSmun])", re.ASCII)
 _UNITS_S: Final[Mapping[str, float]] = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _MOST_S: Final = 86_400.0
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+class RequestGuard:
+    """What a middleware does about each request of its application. Immutable; for any thread."""
+
+    def __init__(self, serve: Callable[..., Any], *, deadline: float | None, door: Bulkhead | AdaptiveLimit | None,
+                 door_key: str, exempt: Callable[[Any], object] | None, request: str, show_command: bool,
+                 registry: Registry) -> None:
+        """By the arguments of the middleware.
+
+        *serve* calls the application; its first argument is the *request*, which messages call "a scope", say.
+        """
+        _check_deadline(deadline)
+        if exempt is not None:
+            check_plain(exempt, "exempt", request)
+        self._most, self._clock = deadline, registry.clock
+        self._exempt, self._show_command = exempt, show_command
+        self._behind_door = None if door is None else _door_for(serve, door, door_key, registry)
+
+    def behind_door(self, request: Any) -> Callable[..., Any] | None:
+        """What to call in the place of *serve*; None: there is no door, or the *request* passes beside it."""
+        if self._behind_door is None or (self._exempt is not None and self._exempt(request)):
+            return None
+        return self._behind_door
+
+    def deadline_of(self, envoy: str | None, grpc: str | None) -> deadline | None:
+        """The deadline of a request; None if neither a header nor the operator sets one."""
+        return deadline_of(envoy, grpc, self._most, self._clock)
+
+    def answer(self, problem: HttpProblem) -> tuple[list[tuple[str, str]], bytes]:
+        """Headers and body of the answer that tells of a *problem*."""
+        body = problem.body(show_command=self._show_command)
+        return problem_headers(problem, len(body)), body
 
 
 def deadline_of(envoy: str | None, grpc: str | None, most: float | None, clock: Callable[[], float]) -> deadline | None:
@@ -60,21 +92,16 @@ def deadline_of(envoy: str | None, grpc: str | None, most: float | None, clock: 
     return None if own.seconds is None else own
 
 
-def check_deadline(seconds: float | None) -> None:
+def _check_deadline(seconds: float | None) -> None:
     """Raise ConfigError if *seconds* cannot be what the operator allows a request."""
     deadline(seconds)  # its type and range
     if seconds is not None and seconds <= 0:
         raise ConfigError(f"deadline must be above 0 seconds, or None, not {seconds!r}", "deadline")
 
 
-def door_for(call: _Function, door: Bulkhead | AdaptiveLimit, key: str, registry: Registry) -> _Function:
-    """*call* behind a *door*: the function to call in its place.
-
-    Args:
-        call: Calls the application; its first argument is the request's scope or environ.
-        door: Its ``priorities`` are called with the first argument alone.
-        key: Key of the command.
-        registry: Registry of the command.
+def _door_for(serve: Callable[..., Any], door: Bulkhead | AdaptiveLimit, key: str, registry: Registry
+              ) -> Callable[..., Any]:
+    """*serve* behind a *door*, whose ``priorities`` are called with the request alone.
 
     Raises:
         ConfigError: *door* is neither a Bulkhead nor an AdaptiveLimit, or another function has the key and a limit that
@@ -84,8 +111,7 @@ def door_for(call: _Function, door: Bulkhead | AdaptiveLimit, key: str, registry
         raise ConfigError(f"door must be a Bulkhead or an AdaptiveLimit, not {door!r}", "door")
     if isinstance(door, AdaptiveLimit) and door.priorities is not None:
         door = attrs.evolve(door, priorities=_of_request(door.priorities))
-    guarded: Any = Pipeline(door, key=key, group="web", registry=registry)(call)
-    return guarded  # type: ignore[no-any-return]
+    return Pipeline(door, key=key, group="web", registry=registry)(serve)
 
 
 @functools.lru_cache(maxsize=64)

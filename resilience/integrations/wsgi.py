@@ -28,11 +28,10 @@ from typing import Any
 
 from ..core.adaptive import AdaptiveLimit
 from ..core.bulkhead import Bulkhead
-from ..core.callbacks import check_plain
 from ..core.http_problem import http_problem
 from ..drivers.deadline_context import DEADLINE_HEADER, Deadline, current, run_under
 from ..registry import Registry, default_registry
-from .request_guard import DOOR_KEY, GRPC_HEADER, check_deadline, deadline_of, door_for, problem_headers
+from .request_guard import DOOR_KEY, GRPC_HEADER, RequestGuard
 
 __all__ = ["ResilienceMiddleware"]
 
@@ -72,12 +71,6 @@ class ResilienceMiddleware:
     def __init__(self, app: App, *, deadline: float | None = None, door: Bulkhead | AdaptiveLimit | None = None,
                  door_key: str = DOOR_KEY, exempt: Callable[[Environ], object] | None = None,
                  show_command: bool = False, registry: Registry = default_registry) -> None:
-        check_deadline(deadline)
-        if exempt is not None:
-            check_plain(exempt, "exempt", "an environ")
-        self._most, self._exempt = deadline, exempt
-        self._show_command, self._clock = show_command, registry.clock
-
         def serve(environ: Environ, start_response: StartResponse) -> Generator[bytes, None, None]:
             body = app(environ, start_response)
             try:
@@ -89,25 +82,26 @@ class ResilienceMiddleware:
                     close()
 
         self._serve = serve
-        self._behind_door = serve if door is None else door_for(serve, door, door_key, registry)
+        self._guard = RequestGuard(serve, deadline=deadline, door=door, door_key=door_key, exempt=exempt,
+                                   request="an environ", show_command=show_command, registry=registry)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        serve = self._serve if self._exempt is not None and self._exempt(environ) else self._behind_door
-        end = deadline_of(environ.get(_ENVOY), environ.get(_GRPC), self._most, self._clock)
+        serve = self._guard.behind_door(environ) or self._serve
+        end = self._guard.deadline_of(environ.get(_ENVOY), environ.get(_GRPC))
         if end is None:
-            return _Response(serve, environ, start_response, current(), self._show_command)
+            return _Response(serve, environ, start_response, current(), self._guard)
         with end:
-            return _Response(serve, environ, start_response, current(), self._show_command)
+            return _Response(serve, environ, start_response, current(), self._guard)
 
 
 class _Response:
     """The body of a response, for one server thread at a time; a refusal before its first bytes becomes the answer."""
 
     def __init__(self, serve: Callable[[Environ, StartResponse], Generator[bytes, None, None]], environ: Environ,
-                 start_response: StartResponse, end: Deadline | None, show_command: bool) -> None:
+                 start_response: StartResponse, end: Deadline | None, guard: RequestGuard) -> None:
         self._environ, self._start_response = environ, start_response
-        self._end, self._show_command = end, show_command
+        self._end, self._guard = end, guard
         self._head: tuple[str, list[tuple[str, str]]] | None = None  # of the application, not yet told to the server
         self._told = self._begun = False  # the server was told of a start; bytes were handed over
         self._write_out: Any = None  # what the server returned when it was told
@@ -144,8 +138,7 @@ class _Response:
         problem = None if self._begun else http_problem(error)
         if problem is None:
             raise error
-        body = problem.body(show_command=self._show_command)
-        status, headers = f"{problem.status} {problem.title}", problem_headers(problem, len(body))
+        status, (headers, body) = f"{problem.status} {problem.title}", self._guard.answer(problem)
         # Of a second start the server wants to know why, and raises that if the headers are sent already.
         self._start_response(status, headers, *((sys.exc_info(),) if self._told else ()))
         self._begun, self._head, self._body = True, None, None  # the generator has ended by its exception

@@ -32,7 +32,7 @@ from resilience import (
     command,
     http_status,
 )
-from resilience.engine import caching, chaos_injection, fallback_runner
+from resilience.engine import cache_texts, chaos_injection, fallback_runner
 from resilience.engine.wrapper_spec import Flavour
 
 pytestmark = pytest.mark.written_out
@@ -144,7 +144,7 @@ def texts() -> dict[str, str]:
         if not flavour.is_block:
             makers["fallback of"] = fallback_runner._text
         if not (flavour.is_generator or flavour.is_block):
-            makers |= dict.fromkeys(("cache of", "cache miss of", "cache rescue of", "cache refresh of"), caching._texts)
+            makers |= dict.fromkeys(("cache of", "cache miss of", "cache rescue of", "cache refresh of"), cache_texts.cache_texts)
         for what, make in makers.items():
             make(flavour)
             found[f"{what} {flavour.value}".replace(" ", "_")] = "".join(

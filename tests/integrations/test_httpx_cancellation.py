@@ -13,7 +13,7 @@ import pytest
 from resilience import Registry
 from resilience.integrations import httpx as our_httpx
 from resilience.integrations import httpx2 as our_httpx2
-from resilience.integrations import httpx_exchange as our_httpx_exchange
+from resilience.integrations import httpx_cancellation
 
 BOTH = pytest.mark.parametrize(("theirs", "ours"), [(httpx, our_httpx), (httpx2, our_httpx2)], ids=["httpx", "httpx2"])
 CONNECTIONS = 10
@@ -179,15 +179,15 @@ async def test_the_gate_knows_how_many_connections_a_transport_has():
     """It reads a private attribute, without which it admits everybody."""
     for theirs in (httpx, httpx2):
         async with theirs.AsyncHTTPTransport(limits=theirs.Limits(max_connections=7)) as transport:
-            assert our_httpx_exchange._connections_of(transport) == 7
+            assert httpx_cancellation.connections_of(transport) == 7
         async with theirs.AsyncHTTPTransport(http2=True) as transport:
-            assert our_httpx_exchange._connections_of(transport) is None
-    assert our_httpx_exchange._connections_of(httpx.MockTransport(lambda request: httpx.Response(200))) is None
+            assert httpx_cancellation.connections_of(transport) is None
+    assert httpx_cancellation.connections_of(httpx.MockTransport(lambda request: httpx.Response(200))) is None
 
 
 async def test_a_connection_that_is_given_to_a_request_in_the_moment_of_its_cancellation_goes_to_the_next():
     async with httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=1)) as transport:
-        gate = our_httpx_exchange.PoolGate(transport, httpx.PoolTimeout)
+        gate = httpx_cancellation.PoolGate(transport, httpx.PoolTimeout)
         request = httpx.Request("GET", "http://localhost/")
         assert gate.is_passed()
         gone, first, second = (asyncio.create_task(gate.enter(request)) for _ in range(3))
@@ -205,7 +205,7 @@ async def test_a_connection_that_is_given_to_a_request_in_the_moment_of_its_canc
 
 async def test_a_request_that_waits_for_a_connection_in_vain_leaves_nothing_at_the_gate():
     async with httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=1)) as transport:
-        gate = our_httpx_exchange.PoolGate(transport, httpx.PoolTimeout)
+        gate = httpx_cancellation.PoolGate(transport, httpx.PoolTimeout)
         request = httpx.Request("GET", "http://localhost/", extensions={"timeout": {"pool": 0.0}})
         assert gate.is_passed()
         with pytest.raises(httpx.PoolTimeout):
@@ -224,7 +224,7 @@ async def test_a_second_cancellation_is_not_held_back():
             await asyncio.sleep(0)
 
     async def run():
-        await our_httpx_exchange.unbroken(checkpoint(), [])
+        await httpx_cancellation.unbroken(checkpoint(), [])
 
     task = asyncio.create_task(run())
     await asyncio.sleep(0)
@@ -247,7 +247,7 @@ async def test_a_cancellation_that_was_held_back_comes_with_the_next_wait_or_the
 
     async def run(then):
         held = []
-        await our_httpx_exchange.unbroken(two_turns(then), held)
+        await httpx_cancellation.unbroken(two_turns(then), held)
         raise held.pop()
 
     async def nothing():

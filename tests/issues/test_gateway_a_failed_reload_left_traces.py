@@ -109,9 +109,9 @@ def state(gateway: Gateway) -> dict[str, Any]:
                               each.weight, each.rest) for each in service.served()] for name, service in gateway.services.items()},
         "watches": watches(gateway), "steps": {name: (step, step.run, step.others) for name, step in generation.parts.steps.items()},
         "composed": {name: (step, step.run) for name, step in generation.parts.composed.items()},
-        "limits": {name: (each, each.policy, each._max_waiting) for name, each in request_limit._known[registry].items()},
-        "doors": {name: (each, each.priorities) for name, each in door._known[registry].items()},
-        "statistics": dict(request_statistics._known.get(registry, {})),
+        "limits": {name: (each, each.policy, each._max_waiting) for name, each in request_limit._limits.of(registry).items()},
+        "doors": {name: (each, each.priorities) for name, each in door._doors.of(registry).items()},
+        "statistics": dict(request_statistics._sides.of(registry)),
         "exported": list(prometheus._further.get(registry, ())), "threads": threading.active_count(),
         "files": len(os.listdir("/proc/self/fd")), "tasks": len(asyncio.all_tasks()),
     }
@@ -170,8 +170,8 @@ def test_whichever_step_of_a_reload_fails_nothing_has_changed(tmp_path: Path, ha
         fresh = Gateway(wanted, registry=Registry())
         await fresh.known()
         assert {each.key: each.settings for each in fresh.registry} == {each.key: each.settings for each in gateway.registry}
-        assert {name: each.policy for name, each in request_limit._known[fresh.registry].items()} == {
-            name: each.policy for name, each in request_limit._known[gateway.registry].items()}
+        assert {name: each.policy for name, each in request_limit._limits.of(fresh.registry).items()} == {
+            name: each.policy for name, each in request_limit._limits.of(gateway.registry).items()}
         gateway.close()
         fresh.close()
 

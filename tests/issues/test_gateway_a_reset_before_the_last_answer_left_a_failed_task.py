@@ -6,8 +6,8 @@ import asyncio
 from typing import Any
 
 from resilience.gateway.config import GatewaySettings
-from resilience.gateway.front.connection import Connection
 from resilience.gateway.front.front import Front
+from resilience.gateway.front.http1 import Http1Connection
 
 
 class ResetTransport:
@@ -41,7 +41,7 @@ def test_a_refusal_to_a_client_that_has_reset_its_connection_raises_nothing() ->
             raise AssertionError
 
         front = Front(serve, GatewaySettings(), asyncio.get_running_loop())
-        connection, transport = Connection(front), ResetTransport()
+        connection, transport = Http1Connection(front), ResetTransport()
         connection.connection_made(transport)  # type: ignore[arg-type]
         connection.data_received(b"no HTTP at all\r\n\r\n")
         assert b" 400 " in transport.written

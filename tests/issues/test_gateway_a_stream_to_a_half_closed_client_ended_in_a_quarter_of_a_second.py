@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from resilience.gateway.front import front as fronts
-from resilience.gateway.front.connection import PROBE_AGAIN_S, Connection
+from resilience.gateway.front.http1 import PROBE_AGAIN_S, Http1Connection
 from resilience.gateway.inbound import Inbound
 from tests.gateway.front.serving import eventually, serving
 
@@ -34,7 +34,7 @@ async def test_it_ends_when_it_has_been_silent_for_a_second(monkeypatch: pytest.
         client.half_close()
         await client.until(b"\r\nx\r\n")
         connection: Any = next(iter(front.front._connections))
-        assert isinstance(connection, Connection)
+        assert isinstance(connection, Http1Connection)
         await eventually(lambda: connection._eof, "the end of what the client sends")
         now = connection.deadline
         connection.expire(now)

@@ -11,7 +11,7 @@ import asyncio
 
 import pytest
 
-from resilience.gateway.front import connection
+from resilience.gateway.front import http1
 from resilience.gateway.inbound import Inbound
 from tests.gateway.front.serving import PATIENCE_S, Client, serving
 
@@ -59,7 +59,7 @@ async def test_an_answer_that_is_complete_is_not() -> None:
 
 async def test_an_answer_that_stops_and_whose_client_has_closed_its_side_is_reset_too(
         monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "PROBE_S", 0.05)
+    monkeypatch.setattr(http1, "PROBE_S", 0.05)
 
     async def half(inbound: Inbound) -> None:
         await inbound.start(200, [])

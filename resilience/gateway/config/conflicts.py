@@ -1,31 +1,73 @@
-"""Conflicts between tables: what one of them says, and another takes back or makes meaningless."""
+"""Conflicts between tables: what one of them says, and another takes back or makes meaningless.
+
+They are found here for a file, all of them, and for a GatewayConfig that is made in code, the first of them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
+from ...shared.connection import KEY as SHARED
 from ..logs.redaction import may_be_logged
 from .checks import unknown_name
-from .filters import FilterConfig
+from .compositions import CompositionConfig, composition_conflicts
+from .filters import FilterConfig, filter_conflicts
+from .listeners import GatewaySettings
 from .observing import AccessLogSettings
+from .private import PrivateSide
+from .routes import RouteConfig, conflicts
+from .services import ServiceConfig, lost_fallbacks
 from .shedding import SheddingSettings
+from .sources import shared_files
 
 _Mistakes = Iterator[tuple[tuple[str | int, ...], str]]
-_NO_PROXIES = "gateway.trusted_proxies names none"
+_NO_PROXIES: Final = "gateway.trusted_proxies names none"
 
 
-def table_conflicts(filters: Mapping[str, FilterConfig | None], access_log: AccessLogSettings | None,
-                    shedding: SheddingSettings | None, trusted_proxies: Sequence[str],
-                    routes: Sequence[str] | None) -> _Mistakes:
-    """What is wrong between tables, as (path, message).
+def conflicts_in(*, gateway: GatewaySettings, private: PrivateSide | None, filters: Mapping[str, FilterConfig | None],
+                 services: Mapping[str, ServiceConfig | None], compositions: Mapping[str, CompositionConfig | None],
+                 routes: dict[int, RouteConfig], access_log: AccessLogSettings | None,
+                 shedding: SheddingSettings | None, shares: bool, route_names: Sequence[str] | None) -> _Mistakes:
+    """What is wrong between the tables of one configuration, as (path, message).
 
     Args:
+        gateway: Of the public side.
+        private: None: there is none.
         filters: By name; None: it has mistakes.
+        services: By name; None: it has mistakes.
+        compositions: By name; None: it has mistakes.
+        routes: By their places in the file.
         access_log: None: there is none.
         shedding: None: nothing is shed at the door.
-        trusted_proxies: Of both sides.
-        routes: Names of all routes; None: some have mistakes.
+        shares: Whether there is a ``[shared]`` table.
+        route_names: Of both sides; None: some have mistakes.
     """
+    names = list(services)
+    yield from conflicts(routes, names, list(compositions))
+    yield from composition_conflicts(
+        {name: each for name, each in compositions.items() if each is not None}, names, routes)
+    yield from filter_conflicts(gateway, routes, filters, names)
+    yield from lost_fallbacks(services)
+    yield from shared_files(services)
+    if private is not None and set(private.settings.trusted_proxies) != set(gateway.trusted_proxies):
+        yield ("private", "trusted_proxies"), "must be the same as gateway.trusted_proxies: both sides have the same " \
+            "filters, limits and logs"  # which are made once, and read X-Forwarded-For by one list
+    if shares and SHARED in names:
+        yield ("services", SHARED), f"with a [shared] table there is a command {SHARED!r} already; give the service " \
+            "another name"
+    if not shares:
+        for name, each in filters.items():
+            if each is not None and getattr(each.target, "shared", False):
+                yield ("filters", name, "shared"), f"the filter {name} is shared, which needs a [shared] table, " \
+                    "where the store is named"
+    yield from _table_conflicts(filters, access_log, shedding, gateway.trusted_proxies, route_names)
+
+
+def _table_conflicts(filters: Mapping[str, FilterConfig | None], access_log: AccessLogSettings | None,
+                    shedding: SheddingSettings | None, trusted_proxies: Sequence[str],
+                    routes: Sequence[str] | None) -> _Mistakes:
+    """What the access log shows, or trusted proxies alone may say, by another table."""
     found = {name: each.target for name, each in filters.items() if each is not None}
     if access_log is not None:
         for name, target in found.items():

@@ -7,13 +7,12 @@ sent before.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 from math import inf
 from typing import Final
 
 from ...registry import Registry
-from ..change import Act, at_once
+from ..change import Act, LastingParts, at_once
 
 
 class SeenSignatures:
@@ -95,7 +94,7 @@ class SignatureMemory:
         return seen.take(digest, created, now)
 
 
-_known: Final[weakref.WeakKeyDictionary[Registry, dict[str, SignatureMemory]]] = weakref.WeakKeyDictionary()
+_memories: Final = LastingParts[str, SignatureMemory]()
 
 
 def memory_named(name: str, registry: Registry, configure: Callable[[SignatureMemory], object],
@@ -108,12 +107,11 @@ def memory_named(name: str, registry: Registry, configure: Callable[[SignatureMe
         configure: Tells it how long to remember.
         once_in_force: See FilterHost.
     """
-    known = _known.get(registry, {}).get(name)
-    memory = SignatureMemory() if known is None else known
+    memory = _memories.of(registry).get(name) or SignatureMemory()
 
     def come_into_force() -> None:
         configure(memory)
-        _known.setdefault(registry, {})[name] = memory
+        _memories.put(registry, name, memory)
 
     once_in_force(come_into_force)
     return memory

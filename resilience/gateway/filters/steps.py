@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Collection, Iterable, Mapping
-from types import MappingProxyType
 
 from ...registry import Registry
 from ...shared.connection import Connection
@@ -20,8 +19,7 @@ from .step import Step, step_of
 
 def steps_of(config: GatewayConfig, services: Mapping[str, Service], registry: Registry, client: UpstreamClient,
              addresses: ClientAddresses, own: NextServices, change: Change,
-             before: Mapping[str, Step] = MappingProxyType({}), changed: Collection[str] = (),
-             shared: Connection | None = None) -> dict[str, Step]:
+             before: Mapping[str, Step], changed: Collection[str], shared: Connection | None) -> dict[str, Step]:
     """The steps of a gateway's filters, by name.
 
     Args:

@@ -12,7 +12,7 @@ from ..client_addresses import ClientAddresses
 from ..config.listeners import GatewaySettings
 from ..inbound import Inbound, RefusedRequest, RequestHead
 from ..upstream import Header
-from .connection import Connection
+from .http1 import Http1Connection
 from .http2 import Http2Connection
 from .peers import Peers
 from .refusal import Refusal
@@ -55,7 +55,7 @@ class Front:
             max_connections=settings.client_connections, rate=settings.client_rate, burst=settings.client_burst)
         self.clients = ClientAddresses.behind(settings.trusted_proxies)
         self.is_leaving = self.draining = False
-        self._connections: set[Connection | Http2Connection] = set()
+        self._connections: set[Http1Connection | Http2Connection] = set()
         self._sweeping = False
         self._date, self._date_at = b"", -1
         self._empty: asyncio.Future[None] | None = None
@@ -82,7 +82,7 @@ class Front:
         self.peers.configure(max_connections=settings.client_connections, rate=settings.client_rate,
                              burst=settings.client_burst, now=self.loop.time())
 
-    def enter(self, connection: Connection | Http2Connection) -> bool:
+    def enter(self, connection: Http1Connection | Http2Connection) -> bool:
         """Take a new connection in; whether it may stay. leave() must follow either way."""
         self._connections.add(connection)
         if not self._sweeping:
@@ -90,7 +90,7 @@ class Front:
             self.loop.call_later(SWEEP_EVERY_S, self._sweep)
         return len(self._connections) <= self.settings.max_connections
 
-    def leave(self, connection: Connection | Http2Connection) -> None:
+    def leave(self, connection: Http1Connection | Http2Connection) -> None:
         """A connection has ended."""
         self._connections.discard(connection)
         if not self._connections and self._empty is not None and not self._empty.done():

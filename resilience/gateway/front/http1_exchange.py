@@ -16,7 +16,7 @@ from .answer import CONTINUE, LAST_CHUNK, AnswerHead, InvalidAnswerError, interi
 from .parser import Incoming
 
 if TYPE_CHECKING:
-    from .connection import Connection
+    from .http1 import Http1Connection
 
 _RESET: Final = struct.pack("ii", 1, 0)  # close at once, and send nothing more than that
 
@@ -36,7 +36,7 @@ class Http1Exchange:
         "_bodyless", "_chunked", "_connection", "_head", "_left", "answered", "head", "hop", "request",
         "started", "switched", "writes")
 
-    def __init__(self, connection: Connection, request: Incoming) -> None:
+    def __init__(self, connection: Http1Connection, request: Incoming) -> None:
         self._connection, self.request = connection, request
         self.head, self.hop = request.head, request.hop
         self.started = self.answered = self.switched = False

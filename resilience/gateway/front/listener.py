@@ -19,8 +19,8 @@ from math import inf
 from typing import Final
 
 from ..config.addresses import address
-from .connection import Connection
 from .front import Front
+from .http1 import Http1Connection
 from .proxy_protocol import MAX_BYTES, Proxied, ProxyProtocolError, header_length, proxied
 from .tls import TlsContexts
 
@@ -99,7 +99,7 @@ class Listener:
         front, self._listening = self.front, sockets
         if self._is_plain:
             for each in sockets:
-                server = await front.loop.create_server(lambda: Connection(front), sock=each, backlog=BACKLOG)
+                server = await front.loop.create_server(lambda: Http1Connection(front), sock=each, backlog=BACKLOG)
                 self._servers.append(server)
         else:
             self._sockets = sockets
@@ -192,7 +192,7 @@ class Listener:
         try:
             async with asyncio.timeout(front.settings.head_timeout):
                 told = await _told(loop, accepted) if self._has_proxies and front.clients.is_trusted(peer[0]) else None
-                connection = Connection(front, told)
+                connection = Http1Connection(front, told)
                 if not connection.peer.enter(told.client[0] if told else peer[0], front.clients):
                     accepted.close()
                     return

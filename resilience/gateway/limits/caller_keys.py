@@ -29,7 +29,7 @@ _MAX_VALUE: Final = 256  # characters of a header's value
 
 
 class Caller(Protocol):
-    """Who sent a request, as far as it is known; see caller_of().
+    """Who sent a request, as far as it is known.
 
     Attributes:
         head: The request's head.

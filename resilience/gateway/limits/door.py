@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import functools
 import random
-import weakref
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from time import perf_counter
@@ -36,9 +35,8 @@ from ...core.outcome import BUSY, CANCELLED, FAILURE, REJECTED, SUCCESS, TIMEOUT
 from ...drivers.admission_waiter import AdmissionWaiter
 from ...errors import BulkheadFullError
 from ...metrics.exports import as_utf8
-from ...metrics.prometheus import export_further
 from ...registry import Registry
-from ..change import Act, at_once
+from ..change import Act, LastingParts, at_once
 from ..client_addresses import ClientAddresses
 from ..config.shedding import SheddingSettings
 from ..logs.passage import Passage
@@ -212,9 +210,6 @@ def outcome_of(passage: Passage) -> tuple[int, float]:
     return (TIMEOUT if refused == "timeout" else FAILURE), took_s
 
 
-_known: weakref.WeakKeyDictionary[Registry, dict[str, Door]] = weakref.WeakKeyDictionary()
-
-
 def door_of(registry: Registry, name: str, settings: SheddingSettings, addresses: ClientAddresses,
             once_in_force: Callable[[Act], object] = at_once) -> Door:
     """The door with this *name* of the gateways with this *registry*: the same one, as long as the settings are.
@@ -229,16 +224,13 @@ def door_of(registry: Registry, name: str, settings: SheddingSettings, addresses
         addresses: Finds clients, and knows trusted peers.
         once_in_force: See FilterHost.
     """
-    known = _known.get(registry, {}).get(name)
+    known = _doors.of(registry).get(name)
     door = Door(settings, addresses) if known is None or known.settings != settings else known
 
     def come_into_force() -> None:
-        if registry not in _known:
-            _known[registry] = {}
-            export_further(registry, functools.partial(_collect, _known[registry]))
         if known is not None and known is not door:
             door.take_over(known)
-        _known[registry][name] = door
+        _doors.put(registry, name, door)
         door.trust(addresses)
 
     once_in_force(come_into_force)
@@ -259,3 +251,6 @@ def _collect(doors: Mapping[str, Door]) -> list[Metric]:
     for name, door in list(doors.items()):
         door.observe(families, as_utf8(name))
     return list(families.values())
+
+
+_doors: Final = LastingParts[str, Door](_collect)

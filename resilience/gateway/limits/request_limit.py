@@ -7,7 +7,6 @@ it was made for, so that a changed file refills nothing.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Hashable
 from typing import Final
 
@@ -19,7 +18,7 @@ from ...drivers.rate_limit_waiter import RateLimitWaiter
 from ...engine.cost_account import CostAccount
 from ...errors import RateLimitedError
 from ...registry import Registry
-from ..change import Act, at_once
+from ..change import Act, LastingParts, at_once
 from .rate_fields import left_of
 
 #: Callers that are told apart at once.
@@ -155,7 +154,7 @@ class RequestLimit:
         return left_of(policy.burst or policy.calls, spent_s / interval_s, interval_s)
 
 
-_known: weakref.WeakKeyDictionary[Registry, dict[str, RequestLimit]] = weakref.WeakKeyDictionary()
+_limits: Final = LastingParts[str, RequestLimit]()
 
 
 def limit_named(name: str, registry: Registry, policy: RateLimit, max_waiting: int,
@@ -169,13 +168,13 @@ def limit_named(name: str, registry: Registry, policy: RateLimit, max_waiting: i
         max_waiting: How many may wait at once.
         once_in_force: See FilterHost.
     """
-    limit = _known.get(registry, {}).get(name)
+    limit = _limits.of(registry).get(name)
     if limit is None:
         limit = RequestLimit(policy, name=name, max_waiting=max_waiting, clock=registry.clock)
 
     def come_into_force() -> None:
         limit.configure(policy, max_waiting)
-        _known.setdefault(registry, {})[name] = limit
+        _limits.put(registry, name, limit)
 
     once_in_force(come_into_force)
     return limit

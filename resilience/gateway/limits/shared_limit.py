@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Final
 
 from prometheus_client import Metric
@@ -28,13 +28,12 @@ from ...core.rate_limit import RateLimit
 from ...drivers.deadline_context import in_use, shortened
 from ...errors import RateLimitedError
 from ...metrics.exports import as_utf8
-from ...metrics.prometheus import OncePerRegistry
 from ...registry import Registry
 from ...shared.exchange import Exchange, exchange_of
 from ...shared.lease import Lease, Need
 from ...shared.limiter import SharedLimiter
 from ...shared.store import Store
-from ..change import Act, at_once
+from ..change import Act, LastingParts, at_once
 from .rate_fields import left_of
 from .request_limit import RequestLimit, policy_of
 
@@ -296,38 +295,30 @@ def _nothing() -> None:
     """Nobody waits for the answer yet."""
 
 
-class SharedLimits:
-    """The shared limits of the gateways with one registry, by name. Changed by one thread, read by any."""
-
-    def __init__(self) -> None:
-        self.limits: dict[str, SharedLimit] = {}
-
-    def collect(self) -> Iterator[Metric]:
-        """The metrics at this moment."""
-        decisions = CounterMetricFamily(
-            "resilience_shared_limit_decisions", "Requests under shared limits: who decided, and how.",
-            labels=["limit", "by", "result"])
-        for name, limit in list(self.limits.items()):
-            for (by, result), number in list(limit.counts.items()):
-                decisions.add_metric([as_utf8(name), by, result], number)
-        yield decisions
+def _collect(limits: Mapping[str, SharedLimit]) -> Iterator[Metric]:
+    decisions = CounterMetricFamily(
+        "resilience_shared_limit_decisions", "Requests under shared limits: who decided, and how.",
+        labels=["limit", "by", "result"])
+    for name, limit in list(limits.items()):
+        for (by, result), number in list(limit.counts.items()):
+            decisions.add_metric([as_utf8(name), by, result], number)
+    yield decisions
 
 
-_known: Final = OncePerRegistry(SharedLimits)
+_limits: Final = LastingParts[str, SharedLimit](_collect)
 
 
 def shared_limit_named(name: str, registry: Registry, policy: RateLimit, max_waiting: int, store: Store,
                        when_unavailable: str, once_in_force: Callable[[Act], object] = at_once) -> SharedLimit:
     """The shared limit with this *name*; one that is there goes on under *policy*; see request_limit.limit_named()."""
-    known = _known.known(registry)
-    limit = None if known is None else known.limits.get(name)
+    limit = _limits.of(registry).get(name)
     if limit is None:
         limit = SharedLimit(policy, name=name, max_waiting=max_waiting, store=store, when_unavailable=when_unavailable,
                             clock=registry.clock)
 
     def come_into_force() -> None:
         limit.configure(policy, max_waiting, store, when_unavailable)
-        _known.of(registry).limits[name] = limit
+        _limits.put(registry, name, limit)
 
     once_in_force(come_into_force)
     return limit

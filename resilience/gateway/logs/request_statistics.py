@@ -11,9 +11,9 @@ have none, which is the same as an empty one: so no series changes its name when
 
 from __future__ import annotations
 
-import weakref
+import functools
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from typing import Final
 
@@ -22,9 +22,8 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 
 from ...core.histogram import LE_BOUNDS
 from ...metrics.exports import as_utf8
-from ...metrics.prometheus import export_further
 from ...registry import Registry
-from ..change import Act, at_once
+from ..change import Act, LastingParts, at_once
 from .passage import Passage
 
 #: Consumers with a series of their own.
@@ -156,7 +155,12 @@ class RequestStatistics:
         return family
 
 
-_known: weakref.WeakKeyDictionary[Registry, dict[str | None, RequestStatistics]] = weakref.WeakKeyDictionary()
+def _collect(sides: Mapping[str | None, RequestStatistics]) -> Iterator[Metric]:
+    for each in list(sides.values()):
+        yield from each.collect()
+
+
+_sides: Final = LastingParts[str | None, RequestStatistics](_collect)
 
 
 def statistics_of(registry: Registry, side: str | None = None,
@@ -168,14 +172,6 @@ def statistics_of(registry: Registry, side: str | None = None,
         side: None: the public one.
         once_in_force: See FilterHost.
     """
-    known = _known.get(registry, {}).get(side)
-    statistics = RequestStatistics(side=side) if known is None else known
-
-    def come_into_force() -> None:
-        sides = _known.setdefault(registry, {})
-        if sides.get(side) is not statistics:
-            sides[side] = statistics
-            export_further(registry, statistics.collect)
-
-    once_in_force(come_into_force)
+    statistics = _sides.of(registry).get(side) or RequestStatistics(side=side)
+    once_in_force(functools.partial(_sides.put, registry, side, statistics))
     return statistics

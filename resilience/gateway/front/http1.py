@@ -51,7 +51,7 @@ FIRST_REQUEST_S: Final = 0.5  # once the front drains
 _logger = logging.getLogger("resilience.gateway")
 
 
-class Connection(asyncio.Protocol):
+class Http1Connection(asyncio.Protocol):
     """A client's connection. See Http1Exchange for its requests.
 
     Attributes:
