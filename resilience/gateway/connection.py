@@ -47,7 +47,7 @@ MAX_INTERIM: Final = 16
 class Connection(asyncio.Protocol):
     """One connection, and the exchange that it carries. See upstream.Exchange."""
 
-    is_duplex = False
+    is_duplex, version = False, "1.1"
 
     def __init__(self, client: Http1Client, endpoint: Endpoint, loop: asyncio.AbstractEventLoop,
                  connect_timeout: float) -> None:
@@ -347,7 +347,7 @@ class Connection(asyncio.Protocol):
         if codings and (len(codings) > 1 or codings[0].lower() != b"chunked"):
             raise ValueError  # nobody would undo the others
         doubtful = bool(codings) and version == "1.0"  # which has none (RFC 9112, 6.1)
-        self.status = status
+        self.status, self.version = status, version
         self.answered = True
         self._persistent = not doubtful and self._parser.should_keep_alive()  # llhttp forgets it with the message
         if self._request.method == "HEAD" or status in BODILESS:
@@ -360,7 +360,7 @@ class Connection(asyncio.Protocol):
             offered = self._request.upgrade
             if not any(name == b"upgrade" and value.lower() in offered for name, value in self.headers):
                 raise ValueError
-            self.status, self.answered = status, True
+            self.status, self.version, self.answered = status, "1.1", True  # 1.0 has no 101
             return
         if status < 100:
             raise ValueError

@@ -192,7 +192,7 @@ class Side:
             route = admitted.route
             if observer is not None and passage is not None:
                 observer.routed(passage, route.name, route.answers, admitted.request)
-                admitted.request.asked = passage.asked
+                admitted.request.asked, admitted.request.replaced = passage.asked, passage.replaced
                 if self.door is not None:
                     answer = await self.door.enter(passage)
                     if answer is not None:
