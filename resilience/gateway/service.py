@@ -293,7 +293,8 @@ class Service:
     def cookie(self, request: Request, attempts: Attempts | HedgedAttempts) -> list[Header]:
         """What lets a client of a sticky session come back to the endpoint that has answered, if it cannot yet."""
         name = self.config.balancing.sticky
-        return [] if name is None else sticky_cookie(request, name.encode(), attempts.endpoint.name)
+        return [] if name is None else sticky_cookie(
+            request, name.encode(), attempts.endpoint, self.endpoints.states, self.clock())
 
     def served(self) -> Sequence[ServedEndpoint]:
         """All endpoints, as they are now."""

@@ -19,7 +19,7 @@ class Answer:
 
     headers: list[Header] = []
     answered = complete = True
-    version = "1.1"
+    version, trailers = "1.1", ()
 
     def __init__(self, status: int) -> None:
         self.status, self.failure = status, None
