@@ -170,6 +170,7 @@ class Service:
         self._adopt_endpoints(self.listed, () if kept is None else (*kept.draining, *kept.endpoints.states))
         self._checker = self._new_checker()
         if previous is not None:
+            self.retry.enter(previous.retry)
             previous._check_no_more()
             self._drop(previous.endpoints.states, previous._transport.client)
             take_over(self, self._registry, previous)
@@ -358,6 +359,7 @@ class Service:
         self.endpoints = self.outcomes.endpoints = EndpointSet(
             states, self._balancer, self.config.ejection, slow_start, now, self._limit)
         self._adopt_commands()
+        self.endpoints.changed()  # perhaps a circuit is open
         for state in fresh if known else ():
             self.endpoints.came(state, now)
 
