@@ -3,7 +3,7 @@
 load() reads everything before it complains, so that ``resilience check`` can list
 all mistakes of a file at once. What only the whole configuration can show (a
 route to a service that is not there, two routes for one request) is found by
-conflicts(), which also guards a GatewayConfig made in code.
+Tables.conflicts(), which also guards a GatewayConfig made in code.
 """
 
 from __future__ import annotations
@@ -18,30 +18,25 @@ import attrs
 from ...config import Document
 from ...config.hints import unknown
 from ...errors import ConfigError
-from ...shared.connection import KEY as SHARED
 from .addresses import is_shared
-from .compositions import CompositionConfig, composition_conflicts
-from .conflicts import table_conflicts
-from .filters import FilterConfig, filter_conflicts, filters_in, read_filters
+from .compositions import CompositionConfig
+from .filters import FilterConfig, filters_in, read_filters
 from .identity import IdentityHeaders
 from .listeners import AdminSettings, GatewaySettings
 from .observing import AccessLogSettings, TracingSettings
 from .private import PrivateSide, read_private
 from .process import ProcessSettings
 from .registry import RegistryConfig, read_embedded
-from .routes import RouteConfig, conflicts, names_of
-from .services import ServiceConfig, lost_fallbacks, read_service
+from .routes import RouteConfig, names_of
+from .services import ServiceConfig, read_service
 from .shared import SharedSettings
 from .shedding import SheddingSettings
-from .sources import shared_files
+from .tables import Tables
 
 #: Also in resilience.cli, but for those that a registry's file has, too.
 TABLES: Final = ("gateway", "private", "admin", "process", "filters", "identity", "access_log", "tracing", "shedding",
                  "registry", "shared", "services", "compositions", "routes")
 _log = logging.getLogger("resilience")
-_ONE_SHARED: Final = f"with a [shared] table there is a command {SHARED!r} already; give the service another name"
-#: Filters, limits and logs are made once for both sides, and read X-Forwarded-For by one list.
-_ONE_TRUST: Final = "must be the same as gateway.trusted_proxies: both sides have the same filters, limits and logs"
 _T = TypeVar("_T")
 
 
@@ -83,23 +78,12 @@ class GatewayConfig:
     routes: tuple[RouteConfig, ...] = ()
 
     def __attrs_post_init__(self) -> None:
-        routes = dict(enumerate(self.routes))
-        for path, message in (*conflicts(routes, list(self.services), list(self.compositions)),
-                              *composition_conflicts(self.compositions, list(self.services), routes),
-                              *lost_fallbacks(self.services), *shared_files(self.services)):
-            raise ConfigError(message, str(path[-1]))
-        for path, message in filter_conflicts(self.gateway, dict(enumerate(self.routes)), self.filters,
-                                              list(self.services)):
-            raise ConfigError(message, str(path[-1]))
-        for name in () if self.shared is not None else _sharing(self.filters):
-            raise ConfigError(f"the filter {name} is shared, which needs a [shared] table", "shared")
-        if self.shared is not None and SHARED in self.services:
-            raise ConfigError(_ONE_SHARED, SHARED)
-        if _trusts_differently(self.gateway, self.private):
-            raise ConfigError(_ONE_TRUST, "trusted_proxies")
-        names = [*names_of(self.routes), *(names_of(self.private.routes) if self.private is not None else ())]
-        for path, message in table_conflicts(self.filters, self.access_log, self.shedding,
-                                             self.gateway.trusted_proxies, names):
+        tables = Tables(
+            gateway=self.gateway, private=self.private, access_log=self.access_log, shedding=self.shedding,
+            is_shared=self.shared is not None, filters=self.filters, services=self.services,
+            compositions=self.compositions, composed=list(self.compositions), routes=dict(enumerate(self.routes)),
+            route_names=[*names_of(self.routes), *(() if self.private is None else names_of(self.private.routes))])
+        for path, message in tables.conflicts():
             raise ConfigError(message, str(path[-1]))
         self.of_private_side()
 
@@ -226,10 +210,7 @@ def read(document: Document) -> GatewayConfig:
     filters = read_filters(document, gateway)
     names, composed = list(document.table("services")), list(document.table("compositions"))
     private = read_private(document, names, composed, filters)
-    if _trusts_differently(gateway, private):
-        document.mistake(("private", "trusted_proxies"), _ONE_TRUST)
-    admin = _optional(document, AdminSettings, "admin")
-    registry = read_embedded(document)
+    admin, registry = _optional(document, AdminSettings, "admin"), read_embedded(document)
     _check_listeners(document, gateway, private, admin, registry)
     services = {name: read_service(document, name) for name in names}
     compositions = {name: each for name in composed
@@ -240,20 +221,15 @@ def read(document: Document) -> GatewayConfig:
         document.mistake((), "no services: a gateway needs at least one [services.NAME] table")
     if "routes" not in document.data:
         document.mistake((), "no routes: a gateway needs at least one [[routes]] table")
-    for where, message in (*conflicts(routes, names, composed), *composition_conflicts(compositions, names, routes),
-                           *filter_conflicts(gateway, routes, filters, names), *lost_fallbacks(services, names),
-                           *shared_files(services)):
-        document.mistake(where, message)
     access_log = _optional(document, AccessLogSettings, "access_log")
     shedding = _optional(document, SheddingSettings, "shedding")
     shared = _optional(document, SharedSettings, "shared")
-    for where, message in table_conflicts(filters, access_log, shedding, gateway.trusted_proxies,
-                                          _route_names(document, routes, private)):
+    tables = Tables(
+        gateway=gateway, private=private, access_log=access_log, shedding=shedding, is_shared="shared" in document.data,
+        filters=filters, services=services, compositions=compositions, composed=composed, routes=routes,
+        route_names=_route_names(document, routes, private))
+    for where, message in tables.conflicts():
         document.mistake(where, message)
-    for name in () if "shared" in document.data else _sharing(filters):
-        document.mistake(("filters", name, "shared"), "needs a [shared] table, which says where the store is")
-    if shared is not None and SHARED in names:
-        document.mistake(("services", SHARED), _ONE_SHARED)
     tracing = _optional(document, TracingSettings, "tracing")
     identity = _optional(document, IdentityHeaders, "identity")
     process = document.structure(ProcessSettings, "process") or ProcessSettings()
@@ -275,15 +251,6 @@ def _route_names(document: Document, routes: Mapping[int, RouteConfig],
             or (private is None and "private" in document.data):
         return None
     return [*names_of(tuple(routes.values())), *names_of(found)]
-
-
-def _trusts_differently(gateway: GatewaySettings, private: PrivateSide | None) -> bool:
-    return private is not None and set(private.settings.trusted_proxies) != set(gateway.trusted_proxies)
-
-
-def _sharing(filters: Mapping[str, FilterConfig | None]) -> list[str]:
-    """Names of filters that share something with other gateways."""
-    return [name for name, each in filters.items() if each is not None and getattr(each.target, "shared", False)]
 
 
 def _optional(document: Document, cls: type[_T], table: str) -> _T | None:

@@ -143,14 +143,13 @@ def _is_service(value: Any) -> bool:
     return isinstance(value, Mapping) and bool(value.keys() & {"endpoints", "source"})
 
 
-def lost_fallbacks(services: Mapping[str, ServiceConfig | None], names: Sequence[str] | None = None) -> (
-        Iterator[tuple[tuple[str, ...], str]]):
+def lost_fallbacks(services: Mapping[str, ServiceConfig | None]) -> Iterator[tuple[tuple[str, ...], str]]:
     """What is wrong with fallbacks to other services, as (path, message): there is none, or it leads back to itself."""
     for name, service in services.items():
         seen, at = {name}, service
         while at is not None and at.fallback is not None and at.fallback.service is not None:
             other = at.fallback.service
-            if other not in (names or services):
+            if other not in services:
                 if at is service:
                     yield ("services", name, "fallback", "service"), f"unknown service {other!r}"
                 break
