@@ -105,5 +105,5 @@ def _circuit(registry: Registry, key: str) -> Circuit | None:
 
 
 def _restore(circuit: Circuit | None, saved: CircuitCheckpoint | None, now: float) -> None:
-    if circuit is not None and saved is not None:
+    if circuit is not None and saved is not None and saved.state != State.DISABLED:  # then there was none
         circuit.restore(saved, 0.0, now)

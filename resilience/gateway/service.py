@@ -353,8 +353,9 @@ class Service:
         self.uploads.most = max(1.0, UPLOADS * self._permits * (len(configs) if self.is_per_endpoint else 1))
         gates = [(state, first_gate(state.call)) for state in (states if self.is_per_endpoint else states[:1])]
         self._open_circuits = OpenCircuits(gates)
-        for state, gate in gates:
-            state.circuit = gate[0] if gate is not None and self.is_per_endpoint else None
+        circuits = {state: gate[0] for state, gate in gates if gate is not None and self.is_per_endpoint}
+        for state in states:
+            state.circuit = circuits.get(state)
         slow_start = self.config.balancing.slow_start
         self.endpoints = self.outcomes.endpoints = EndpointSet(
             states, self._balancer, self.config.ejection, slow_start, now, self._limit)
