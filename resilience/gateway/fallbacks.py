@@ -34,6 +34,12 @@ class Fallbacks:
         self.answers = None if config.stale is None else LastAnswers(config.stale)
         self._headers = [(name.lower().encode(), value.encode()) for name, value in config.headers.items()]
 
+    def enter(self, previous: Fallbacks | None) -> None:
+        """Be in force in the place of the *previous* ones, whose last good answers may be given by these settings."""
+        if previous is not None and previous.answers is not None and self.config.stale is not None:
+            self.answers = previous.answers
+            self.answers.stale = self.config.stale
+
     def could_replace(self, request: Request, status: int, now: float) -> bool:
         """Whether there is something to give in the place of an answer with this *status*."""
         return status in self.codes and (

@@ -171,6 +171,8 @@ class Service:
         self._checker = self._new_checker()
         if previous is not None:
             self.retry.enter(previous.retry)
+            if self.fallbacks is not None:
+                self.fallbacks.enter(previous.fallbacks)
             previous._check_no_more()
             self._drop(previous.endpoints.states, previous._transport.client)
             take_over(self, self._registry, previous)
