@@ -143,7 +143,7 @@ class AdaptiveLimiter:
         self.slots = Slots(Bulkhead(config.initial), key=key) if slots is None else slots
         self._peaks = [0, 0]  # most in flight that our own and the other reader have not heard of
         self._guard = Guard()
-        self.renew(now)
+        self._begin(now)
 
     @property
     def limit(self) -> int:
@@ -301,16 +301,23 @@ class AdaptiveLimiter:
 
     def renew(self, now: float) -> None:
         """Start over in a forked child, where none of the other threads' calls goes on."""
-        config = self._config
+        self.slots.configure(Bulkhead(self._config.initial))
+        self.slots.renew()
         self._guard.renew()
+        self._begin(now)
+
+    def steer(self) -> None:
+        """Have the bulkhead go by this limit, whatever was done to it since this was made."""
+        self._guard.do(self._resize)
+
+    def _begin(self, now: float) -> None:
+        config = self._config
         self._ring: deque[float] = deque(maxlen=RING)  # seconds; below zero: lost
         self._note = self._ring.append
         self._slow_s = inf if config.slow_call is None else config.slow_call
-        self.slots.configure(Bulkhead(config.initial))
-        self.slots.renew()
         self.queue = AdmissionQueue(config.max_queue, config.max_queue_for, fair=config.fair_by is not None)
         self.estimator = LimitEstimator(config, now)
-        self._kept = self._shares(config.initial)
+        self._resize()
         self._since = self._window_at = now
         self._until = now + self.estimator.span_s
 

@@ -109,6 +109,10 @@ class QueuedSlots(Slots):
         for ticket in queue.configure(config.max_queue if config.max_wait else 0, config.max_wait):
             queue.wake(ticket)
 
+    def be_left(self) -> None:
+        """Have the limit of the bulkhead again: an adaptive one steers them no more."""
+        self.configure(self._config)
+
     def renew(self) -> None:
         """Start over in a forked child, where none of the other threads' calls goes on, and nobody waits."""
         super().renew()

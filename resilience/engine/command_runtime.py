@@ -11,6 +11,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from ..core.adaptive import AdaptiveLimiter
 from ..core.bulkhead import Slots
 from ..core.circuit import Circuit
 from ..core.events import ShadowRejected, StateChanged
@@ -171,6 +172,8 @@ class CommandRuntime:
             self.circuit = machine
         elif isinstance(machine, Slots):
             self.slots = machine
+        elif isinstance(machine, AdaptiveLimiter):
+            machine.steer()  # a bulkhead has just been taken off these slots
 
     def _cast_shadow(self, gates: tuple[str, ...], off: set[Kit]) -> None:
         for kit, machine in self.each():
@@ -181,7 +184,7 @@ class CommandRuntime:
             elif kit.passes_when_off and machine.shadow is _pass:
                 machine.shadow = None
         for kit, machine in self.each():
-            if kit.width is not None and kit.can_be_shadow and machine is not self.slots:
+            if kit.width is not None and kit.can_be_shadow and machine is not self.slots and kit not in off:
                 self.slots.shadow = machine.shadow  # they are its own; a call on a worker thread asks them directly
 
     def _would_refuse(self, gate: str) -> None:

@@ -272,7 +272,7 @@ class Attempts:
     def _set_aside(self, answer: Exchange, begun: bytes, detour: Detour) -> None:
         """Have an answer at hand that another attempt is to follow, of whose body so much has come."""
         if answer.complete:
-            detour.hold(HeldAnswer(answer.status, answer.headers, begun, answer.trailers))
+            detour.hold(HeldAnswer(answer.status, answer.headers, begun, answer.trailers, answer.version))
         elif len(begun) <= HELD_BYTES:
             detour.keep(OpenAnswer(answer, begun, self._service.answers.patience_s))
             self.keeps = True

@@ -1,8 +1,8 @@
 """One HTTP/1.1 connection to an upstream, and the exchange that it carries.
 
 It carries one exchange at a time, and is kept only after an answer that was
-complete, to a request that was sent completely, with nothing left over; otherwise
-it is cut. So a connection that an upstream or a client left in an unknown state
+complete, to a request that had been sent completely before the answer began, with
+nothing left over; otherwise it is cut. So a connection that an upstream or a client left in an unknown state
 never carries another request.
 
 Memory is bounded: a head by its bytes, a body by pausing the transport while more
@@ -47,7 +47,7 @@ MAX_INTERIM: Final = 16
 class Connection(asyncio.Protocol):
     """One connection, and the exchange that it carries. See upstream.Exchange."""
 
-    is_duplex = False
+    is_duplex, version = False, "1.1"
 
     def __init__(self, client: Http1Client, endpoint: Endpoint, loop: asyncio.AbstractEventLoop,
                  connect_timeout: float) -> None:
@@ -162,7 +162,8 @@ class Connection(asyncio.Protocol):
             return
         self._busy = False
         keep = (self.complete and self._sent and not self._surplus and not self._until_close and not self.closed
-                and not self._paused and self._writable is None and self._persistent)
+                and not self._paused and self._persistent and self._transport is not None
+                and not self._transport.get_write_buffer_size())
         if keep and self._request.method == "HEAD":  # llhttp does not know, and still expects the body
             self._parser = httptools.HttpResponseParser(self)
         if not keep or not self._client.keep(self._endpoint, self):
@@ -347,7 +348,8 @@ class Connection(asyncio.Protocol):
         if codings and (len(codings) > 1 or codings[0].lower() != b"chunked"):
             raise ValueError  # nobody would undo the others
         doubtful = bool(codings) and version == "1.0"  # which has none (RFC 9112, 6.1)
-        self.status = status
+        doubtful = doubtful or not self._sent  # who answers before the body is over may never read the rest of it
+        self.status, self.version = status, version
         self.answered = True
         self._persistent = not doubtful and self._parser.should_keep_alive()  # llhttp forgets it with the message
         if self._request.method == "HEAD" or status in BODILESS:
@@ -360,7 +362,7 @@ class Connection(asyncio.Protocol):
             offered = self._request.upgrade
             if not any(name == b"upgrade" and value.lower() in offered for name, value in self.headers):
                 raise ValueError
-            self.status, self.answered = status, True
+            self.status, self.version, self.answered = status, "1.1", True  # 1.0 has no 101
             return
         if status < 100:
             raise ValueError

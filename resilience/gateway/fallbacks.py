@@ -3,7 +3,7 @@
 That is the last good answer, another service's, or always the same; they are tried in this order. A fallback answers
 when no endpoint has, and in the place of an answer whose status is as good as a failure. What has been passed on in
 part cannot be replaced any more. An answer that was kept says how old it is (``Age``): since it left its origin, which
-may have been long before it came here.
+may have been long before it came here. A client that has it already, as its request says, is told so (304).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Final
 from .config.fallbacks import FallbackConfig
 from .last_answers import LastAnswers
 from .upstream import Header, Request
+from .validators import has_it_already, not_modified
 
 _FRAMING: Final = (b"content-length", b"transfer-encoding", b"connection", b"age")
 
@@ -33,6 +34,12 @@ class Fallbacks:
         self.answers = None if config.stale is None else LastAnswers(config.stale)
         self._headers = [(name.lower().encode(), value.encode()) for name, value in config.headers.items()]
 
+    def enter(self, previous: Fallbacks | None) -> None:
+        """Be in force in the place of the *previous* ones, whose last good answers may be given by these settings."""
+        if previous is not None and previous.answers is not None and self.config.stale is not None:
+            self.answers = previous.answers
+            self.answers.stale = self.config.stale
+
     def could_replace(self, request: Request, status: int, now: float) -> bool:
         """Whether there is something to give in the place of an answer with this *status*."""
         return status in self.codes and (
@@ -46,7 +53,10 @@ class Fallbacks:
             return None
         headers = [header for header in found.headers if header[0] not in _FRAMING]
         age = found.age + int(now - found.at)
-        return 200, [*headers, (b"age", b"%d" % age), (b"content-length", b"%d" % len(found.body))], found.body
+        headers.append((b"age", b"%d" % age))
+        if has_it_already(request.headers, headers):
+            return 304, not_modified(headers), b""
+        return 200, [*headers, (b"content-length", b"%d" % len(found.body))], found.body
 
     def static(self) -> tuple[int, list[Header], bytes] | None:
         """The answer that is always the same."""

@@ -37,7 +37,7 @@ from .hedging import HedgedAttempts
 from .held_answers import Answer, HeldAnswer, Resumed
 from .inbound import ClientGoneError, HopRequest, Inbound
 from .mirroring import Mirror
-from .problem import Problem, problem_of, too_large
+from .problem import Problem, ReplacedAnswer, problem_of, too_large
 from .request_body import SMALL_BODY_BYTES, BegunIntake, Intake, is_too_slow, within
 from .request_mapping import PSEUDONYM
 from .served_endpoint import MAX_JSON
@@ -52,8 +52,7 @@ from .upstream import (
     UpstreamStalledError,
 )
 
-_VIA: Final = b"1.1 " + PSEUDONYM
-_VIA_HTTP2: Final = b"2 " + PSEUDONYM
+_VIA: Final = {version: b"%b %b" % (version.encode(), PSEUDONYM) for version in ("1.0", "1.1", "2")}
 _TRAILERS: Final = (b"te", b"trailers")
 _logger = logging.getLogger(__name__)
 
@@ -132,7 +131,7 @@ class Forwarder:
             else:
                 await self._exchange(service, request, intake, inbound, outbound)
         except Problem as problem:
-            if service.fallbacks is None or problem.status < 500:
+            if service.fallbacks is None or (problem.status < 500 and not isinstance(problem, ReplacedAnswer)):
                 raise
             await self._fall_back(service, request, problem, inbound, outbound)
 
@@ -148,6 +147,8 @@ class Forwarder:
         found = found or fallbacks.static()
         if found is None:
             raise problem
+        if request.replaced is not None:
+            request.replaced(problem.reason)
         status, headers, body = found
         if outbound is not None:
             kept = AnswerBody(HeldAnswer(status, headers, body), service.idle)
@@ -220,7 +221,7 @@ class Forwarder:
         if answer.status == 101:
             await self._tunnel(service, attempts, answer, inbound)
             return
-        headers = to_client(answer.headers, _VIA_HTTP2 if service.config.http2 else _VIA, answer.status)
+        headers = to_client(answer.headers, _VIA[answer.version], answer.status)
         await self._pass_on(service, request, answer, headers, attempts, inbound, outbound)
         await attempts.settled()
 
@@ -258,7 +259,7 @@ class Forwarder:
         assert not isinstance(answer, HeldAnswer)
         upgrade = [header for header in answer.headers if header[0] == b"upgrade"]
         try:
-            end = inbound.switch([*to_client(answer.headers, _VIA, 101), *upgrade])
+            end = inbound.switch([*to_client(answer.headers, _VIA[answer.version], 101), *upgrade])
             await Tunnel(end, answer.detach(), service.tunnel_idle_s).run()
         except UpstreamError as error:
             answer.failure = error
@@ -272,7 +273,7 @@ class Forwarder:
         """The answer; whole, if it is to be kept. Raises a Problem for one that is replaced by a fallback."""
         if fallbacks.could_replace(request, answer.status, service.clock()):
             await attempts.settled()
-            raise Problem(answer.status, f"{service.name} failed")
+            raise ReplacedAnswer(answer.status, f"{service.name} failed", reason="replaced")
         kept = fallbacks.answers
         if kept is None or isinstance(answer, HeldAnswer) or not kept.wants(request, answer.status, answer.headers):
             return answer

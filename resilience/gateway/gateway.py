@@ -24,6 +24,7 @@ from .generation import Generation
 from .http1 import Http1Client
 from .inbound import Inbound, RefusedRequest
 from .logs.observer import Observer
+from .mirroring import Mirror
 from .problem import Problem
 from .service import Service
 from .services import Services
@@ -100,6 +101,13 @@ class Gateway:
         """What it tells other gateways of endpoints that are down, and hears of them; None: nothing."""
         hints = self._generation.parts.hints
         return None if hints is None else hints.hints
+
+    @property
+    def mirrors(self) -> Mapping[str, Mirror]:
+        """The mirrors of its routes, by their names; those of the private side have "private/" before them."""
+        public, private = self._generation.public, self._generation.private
+        others = {} if private is None else private.admission.mirrors
+        return {**public.admission.mirrors, **{f"private/{name}": each for name, each in others.items()}}
 
     @property
     def observer(self) -> Observer | None:

@@ -29,6 +29,7 @@ from .limits.door import Door, door_of
 from .logs.observer import Observer, observer_of
 from .logs.passage import Passage
 from .logs.request_statistics import statistics_of
+from .mirroring import METRICS
 from .problem import Problem, reason_of
 from .request_mapping import Admission
 from .service import Service
@@ -171,8 +172,11 @@ class Side:
         if observer is not None and name is not None:
             observer = observer.of_side(
                 name, statistics_of(registry, name, once_in_force) if config.gateway.statistics else None)
+        admission = Admission(config, parts.services, chain, before=None if old is None else old.admission.mirrors)
+        mirrors = admission.mirrors
+        once_in_force(lambda: METRICS.of(registry).adopt(name, mirrors))
         return cls(
-            Admission(config, parts.services, chain, before=None if old is None else old.admission.mirrors), forwarder,
+            admission, forwarder,
             FilterRunner(forwarder, parts.services, steps, config.gateway.error_endpoint, config.identity_headers),
             observer,
             None if config.shedding is None else
@@ -188,7 +192,7 @@ class Side:
             route = admitted.route
             if observer is not None and passage is not None:
                 observer.routed(passage, route.name, route.answers, admitted.request)
-                admitted.request.asked = passage.asked
+                admitted.request.asked, admitted.request.replaced = passage.asked, passage.replaced
                 if self.door is not None:
                     answer = await self.door.enter(passage)
                     if answer is not None:

@@ -29,11 +29,13 @@ _GRACE_S: Final = 1.0
 class HeldAnswer:
     """An answer that has come whole, and whose exchange is over. For the forwarder it is as good as an Exchange."""
 
-    __slots__ = ("begun", "failure", "headers", "status", "trailers")
+    __slots__ = ("begun", "failure", "headers", "status", "trailers", "version")
     answered = complete = True
 
-    def __init__(self, status: int, headers: list[Header], body: bytes, trailers: Sequence[Header] = ()) -> None:
+    def __init__(self, status: int, headers: list[Header], body: bytes, trailers: Sequence[Header] = (),
+                 version: str = "1.1") -> None:
         self.status, self.headers, self.begun, self.trailers = status, headers, body, trailers
+        self.version = version
         self.failure: UpstreamError | None = None
 
     def take(self) -> bytes:
@@ -108,7 +110,7 @@ class OpenAnswer:
                 await within(AsyncTimeout("rejected", left_s), self._rest(exchange), _stopped)
             self._begun += exchange.take()
             if exchange.complete and len(self._begun) <= HELD_BYTES:
-                return HeldAnswer(exchange.status, exchange.headers, self._begun, exchange.trailers)
+                return HeldAnswer(exchange.status, exchange.headers, self._begun, exchange.trailers, exchange.version)
         except UpstreamError:
             return None
         finally:
@@ -132,7 +134,7 @@ async def begun_or_whole(exchange: Exchange, idle: AsyncTimeout) -> Resumed | He
         while True:
             begun += exchange.take()
             if exchange.complete and len(begun) <= HELD_BYTES:
-                return HeldAnswer(exchange.status, exchange.headers, begun, exchange.trailers)
+                return HeldAnswer(exchange.status, exchange.headers, begun, exchange.trailers, exchange.version)
             if len(begun) > HELD_BYTES:
                 return Resumed(exchange, begun)
             await within(idle, exchange.more(), _stopped)

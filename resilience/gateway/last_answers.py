@@ -56,7 +56,7 @@ class LastAnswer:
         body: Of it.
         at: When it came.
         age: How old it was then, in whole seconds.
-        stale: For how long it may be given again, seconds.
+        stale: For how long it may be given again by what it says itself, seconds.
         size: Of it, in bytes, about.
     """
 
@@ -69,7 +69,11 @@ class LastAnswer:
 
 
 class LastAnswers:
-    """The last good answers of one service. Of one event loop."""
+    """The last good answers of one service. Of one event loop.
+
+    Attributes:
+        stale: For how long an answer may be given again, seconds.
+    """
 
     def __init__(self, stale: float, epoch: Callable[[], float] = time.time) -> None:
         """Nothing is kept yet.
@@ -78,7 +82,7 @@ class LastAnswers:
             stale: For how long an answer may be given again, seconds.
             epoch: Seconds since 1970, which a Date is compared with.
         """
-        self._stale, self._epoch = stale, epoch
+        self.stale, self._epoch = stale, epoch
         self._answers: OrderedDict[tuple[Hashable, ...], LastAnswer] = OrderedDict()
         self._of_target: dict[tuple[Hashable, ...], set[tuple[Hashable, ...]]] = {}
         self._size = 0
@@ -112,7 +116,7 @@ class LastAnswers:
             if name == b"set-cookie" or (name == b"vary" and not _named(value) <= _VARYING):
                 return
         headers, age = self._dated(headers)
-        stale = min(self._stale, _allowed_s(headers, age))
+        stale = _allowed_s(headers, age)
         if stale <= 0:
             return
         key, size = _key(request), _size(request.headers) + len(request.target) + _size(headers) + len(body) + 500
@@ -138,7 +142,7 @@ class LastAnswers:
         found = self._answers.get(key) if self.could_keep(request) else None
         if found is None:
             return None
-        if now - found.at > found.stale:
+        if now - found.at > min(found.stale, self.stale):
             self._forget(key)
             return None
         self._answers.move_to_end(key)

@@ -2,16 +2,23 @@
 
 A copy is a task of its own, begun when the request's body is there, and is guarded by that service's own command.
 Nothing that happens to it is seen by the client: it delays nothing and fails nothing. Copies are bounded in number,
-in size (a request whose body is streamed has none), and in what is read of their answers.
+in size (a request whose body is streamed has none), and in what is read of their answers. Who operates the gateway sees
+how many are under way, and how many the bound has left out.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+import attrs
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily
 
 from ..errors import ResilienceError
+from ..metrics.exports import as_utf8
+from ..metrics.prometheus import OncePerRegistry
 from .held_answers import Answer
 from .request_body import within
 from .service import Service
@@ -21,15 +28,28 @@ from .upstream import InvalidRequestError, Request, UpstreamError, UpstreamStall
 _MAX_ANSWER_BYTES: Final = 1024 * 1024
 
 
+@attrs.define(eq=False)
+class Copies:
+    """The copies of one route's requests to one service, whatever configurations have made them.
+
+    Attributes:
+        under_way: Those that have not ended.
+        left_out: How many requests had no copy since too many were under way.
+    """
+
+    under_way: set[asyncio.Task[None]] = attrs.field(factory=set)
+    left_out: int = 0
+
+
 class Mirror:
     """Copies the requests of one route. For one event loop.
 
     Attributes:
         service: Gets the copies.
-        left_out: How many requests had no copy since too many were under way.
+        copies: Those under way, and how many were left out.
     """
 
-    __slots__ = ("_max_concurrent", "_random", "_share", "_tasks", "left_out", "service")
+    __slots__ = ("_max_concurrent", "_random", "_share", "copies", "service")
 
     def __init__(self, service: Service, share: float, max_concurrent: int, random: Callable[[], float],
                  before: Mirror | None = None) -> None:
@@ -40,27 +60,32 @@ class Mirror:
             share: Of the requests that are copied.
             max_concurrent: Copies under way at once.
             random: Draws for the share: a number from 0 to 1, 1 excluded.
-            before: The one of the same route in the former configuration, whose copies under way count; None: none.
+            before: The one of the same route in the former configuration, whose copies count; None: none.
         """
-        self.service, self.left_out = service, 0
+        self.service = service
         self._share, self._max_concurrent, self._random = share, max_concurrent, random
-        self._tasks: set[asyncio.Task[None]] = (
-            before._tasks if before is not None and before.service.name == service.name else set())
+        self.copies: Copies = before.copies if before is not None and before.service.name == service.name else Copies()
 
     def copy(self, request: Request) -> None:
         """Send a copy of *request*, which has its body, if this one is to have one; returns at once."""
         largest = self.service.max_body
         if self._random() >= self._share or (largest is not None and len(request.body or b"") > largest):
             return
-        if len(self._tasks) >= self._max_concurrent:
-            self.left_out += 1
+        copies = self.copies
+        if len(copies.under_way) >= self._max_concurrent:
+            copies.left_out += 1
             return
         # Nothing of the client's connection.
         bare = Request(method=request.method, target=request.target, host=request.host, headers=request.headers,
                        length=request.length, body=request.body, client=request.client)
         task = asyncio.get_running_loop().create_task(self._send_in_time(bare))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        copies.under_way.add(task)
+        task.add_done_callback(copies.under_way.discard)
+
+    def report(self) -> dict[str, Any]:
+        """What there is to be told of it, as plain values."""
+        return {"service": self.service.name, "under_way": len(self.copies.under_way),
+                "max_concurrent": self._max_concurrent, "left_out": self.copies.left_out}
 
     async def _send_in_time(self, request: Request) -> None:
         with self.service.bounded(request):
@@ -91,3 +116,30 @@ class Mirror:
             await within(self.service.idle, exchange.more(), lambda: UpstreamStalledError("stopped"))
             left -= len(exchange.take())
         exchange.take()
+
+
+class MirrorMetrics:
+    """What Prometheus is told of the mirrors of gateways with one registry. Written by one thread, read by any."""
+
+    def __init__(self) -> None:
+        self._sides: dict[str | None, list[tuple[str, str, Copies]]] = {}
+
+    def adopt(self, side: str | None, mirrors: Mapping[str, Mirror]) -> None:
+        """Export what the *mirrors* of a *side* (None: the public one) leave out, by their routes' names."""
+        mine = [(route, each.service.name, each.copies) for route, each in mirrors.items()]
+        self._sides = {**self._sides, side: mine}  # in one step: a thread may be reading
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics at this moment; those of a private side have one label more, as those of its requests have."""
+        for side, mirrors in self._sides.items():
+            own = {} if side is None else {"side": as_utf8(side)}
+            family = CounterMetricFamily(
+                "resilience_gateway_mirror_left_out", "Requests that were not copied to the other service, because too "
+                "many copies were under way.", labels=[*own, "route", "service"])
+            for route, service, copies in mirrors:
+                family.add_metric([*own.values(), as_utf8(route), as_utf8(service)], copies.left_out)
+            yield family
+
+
+#: The metrics of the mirrors of gateways with one registry.
+METRICS: Final = OncePerRegistry(MirrorMetrics)

@@ -64,6 +64,10 @@ class ServerOptions(Problem):
         return [(b"content-length", b"0")], b""
 
 
+class ReplacedAnswer(Problem):
+    """An answer of a service in whose place a fallback answers, whatever its status is."""
+
+
 def reason_of(status: int) -> str:
     """One word for why the gateway answers with *status* by itself."""
     return _REASONS.get(status, "refused")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from .balancing.endpoint_state import EndpointState
 from .balancing.sticky import token_of
 from .upstream import Header, Request
 
@@ -45,10 +46,15 @@ def cookie(request: Request, name: bytes) -> bytes | None:
     return None
 
 
-def sticky_cookie(request: Request, name: bytes, endpoint: str) -> list[Header]:
-    """The header that gives a client the cookie *name*, which names the *endpoint*; none if it has it already."""
-    token = token_of(endpoint)
-    if cookie(request, name) == token:
+def sticky_cookie(request: Request, name: bytes, answering: EndpointState, endpoints: Iterable[EndpointState],
+                  now: float) -> list[Header]:
+    """The header that gives a client the cookie *name*, which names the *answering* endpoint.
+
+    There is none for a client that has it already, or has that of another of the *endpoints*, which would have answered
+    if it had not been full, or busy, or slower.
+    """
+    token, known = token_of(answering.name), cookie(request, name)
+    if known == token or any(each.is_well(now) and token_of(each.name) == known for each in endpoints if known):
         return []
     return [(b"set-cookie", b"%b=%b; Path=/; HttpOnly; SameSite=Lax" % (name, token))]
 

@@ -39,6 +39,13 @@ class RetryTerms:
         self.budget = None if settings is None or settings.budget is None else Budget(settings.budget, clock())
         self._count = itertools.repeat(1).__next__ if self.budget is None else self.budget.bump
 
+    def enter(self, previous: RetryTerms) -> None:
+        """Be in force in the place of the *previous* ones: what their budget has counted stays, nothing is refilled."""
+        if self.settings is not None and self.settings.budget is not None and previous.budget is not None:
+            self.budget = previous.budget
+            self.budget.configure(self.settings.budget, self._clock())
+            self._count = self.budget.bump
+
     def begun(self) -> None:
         """A request has begun: the budget grows, and is told what time it is now and then."""
         if not self._count() & 63 and self.budget is not None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import bisect
-import hashlib
 import itertools
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
+from .balancing.hashing import score
 from .config import RouteConfig
 from .inbound import RequestHead
 from .mirroring import Mirror
@@ -71,8 +71,11 @@ class Route:
 class Split:
     """Chooses among the services of one route, by weight.
 
-    A request with a sticky key always gets the same service while the weights stay, in every process; if they change,
-    no more clients move than must.
+    A request with a sticky key always gets the same service while the weights stay, in every process: each service
+    draws a number for the key, and the highest wins (weighted rendezvous hashing). If one weight changes, clients move
+    only to that service, or only from it, and no more than must. If several change at once, whatever has no memory must
+    move some more, in the worst case nearly twice as many; of these choices, none moves fewer in every case (Moulton
+    and Jiang, "Maximally consistent sampling and the Jaccard index of probability distributions", 2018).
     """
 
     def __init__(self, routes: Mapping[Route, float], name: str, sticky: str | None, source: SourceOf,
@@ -90,21 +93,17 @@ class Split:
         there = [(route, weight) for route, weight in routes.items() if weight]
         self._routes = [route for route, _ in there]
         self._ends = [end / total for end in itertools.accumulate(weight for _, weight in there)][:-1]
-        self._salt, self._random = name.encode(), random
+        self._weights = [(route, route.service.name.encode(), weight / total) for route, weight in there]
+        self._salt, self._random = name.encode() + b"\0", random
         self._key = None if sticky is None else _key_of(sticky, source)
 
     def choose(self, head: RequestHead) -> Route:
         """The route for a request."""
         key = None if self._key is None else self._key(head)
         if key is None:
-            point = self._random()
-        else:
-            digest = hashlib.blake2b(key, digest_size=8, key=hashlib.blake2b(self._salt, digest_size=16).digest())
-            point = int.from_bytes(digest.digest(), "big") / _POINTS
-        return self._routes[bisect.bisect_right(self._ends, point)]
-
-
-_POINTS: Final = 1 << 64
+            return self._routes[bisect.bisect_right(self._ends, self._random())]
+        salted = self._salt + key
+        return max(self._weights, key=lambda each: score(salted, each[1], each[2]))[0]
 
 
 def _key_of(sticky: str, source: SourceOf) -> Callable[[RequestHead], bytes | None]:

@@ -170,6 +170,9 @@ class Service:
         self._adopt_endpoints(self.listed, () if kept is None else (*kept.draining, *kept.endpoints.states))
         self._checker = self._new_checker()
         if previous is not None:
+            self.retry.enter(previous.retry)
+            if self.fallbacks is not None:
+                self.fallbacks.enter(previous.fallbacks)
             previous._check_no_more()
             self._drop(previous.endpoints.states, previous._transport.client)
             take_over(self, self._registry, previous)
@@ -293,7 +296,8 @@ class Service:
     def cookie(self, request: Request, attempts: Attempts | HedgedAttempts) -> list[Header]:
         """What lets a client of a sticky session come back to the endpoint that has answered, if it cannot yet."""
         name = self.config.balancing.sticky
-        return [] if name is None else sticky_cookie(request, name.encode(), attempts.endpoint.name)
+        return [] if name is None else sticky_cookie(
+            request, name.encode(), attempts.endpoint, self.endpoints.states, self.clock())
 
     def served(self) -> Sequence[ServedEndpoint]:
         """All endpoints, as they are now."""
@@ -351,12 +355,14 @@ class Service:
         self.uploads.most = max(1.0, UPLOADS * self._permits * (len(configs) if self.is_per_endpoint else 1))
         gates = [(state, first_gate(state.call)) for state in (states if self.is_per_endpoint else states[:1])]
         self._open_circuits = OpenCircuits(gates)
-        for state, gate in gates:
-            state.circuit = gate[0] if gate is not None and self.is_per_endpoint else None
+        circuits = {state: gate[0] for state, gate in gates if gate is not None and self.is_per_endpoint}
+        for state in states:
+            state.circuit = circuits.get(state)
         slow_start = self.config.balancing.slow_start
         self.endpoints = self.outcomes.endpoints = EndpointSet(
             states, self._balancer, self.config.ejection, slow_start, now, self._limit)
         self._adopt_commands()
+        self.endpoints.changed()  # perhaps a circuit is open
         for state in fresh if known else ():
             self.endpoints.came(state, now)
 

@@ -4,7 +4,7 @@ A command goes on under other settings, with its circuit, its statistics and wha
 policies come or go. Calls under way end as they began.
 
 Where there was a command for the service there may be one for each endpoint from now on, or the other way round. Those
-are others, and begin anew; but what an operator has ordered for the service as a whole is not undone by that.
+are others, with limits of their own, which begin anew. What means the same goes on (commands_before.py).
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ..commands.command import internals_of
-from ..core.events import State
 from ..registry import Registry
+from .commands_before import CommandsBefore
 from .service_circuit import ServiceCircuit
 from .service_command import Exchanging, guarded
-from .service_total import ORDERS, ServiceTotal, obey
+from .service_total import ServiceTotal
 
 
 class ServiceCommands:
@@ -45,7 +44,8 @@ class ServiceCommands:
         self._calls: dict[str, Exchanging] = {}
         self._total: ServiceTotal | None = None
         self._added: list[str] = []
-        self._order: State | None = None  # of an operator, for the commands before, and to be heeded by these
+        self._endpoints: Collection[str] = ()
+        self._before: CommandsBefore | None = None  # for others than these, which are to go on where they were
 
     def prepare(self, endpoints: Collection[str]) -> None:
         """Make the commands that are not there yet for the *endpoints* of these names; others are left as they are.
@@ -77,7 +77,7 @@ class ServiceCommands:
         """Take the place of those before."""
         previous, self._previous = self._previous, None
         if previous is not None and previous._is_per_endpoint is not self._is_per_endpoint:
-            self._order = previous._ordered()
+            self._before = CommandsBefore.of(previous._name, previous._registry, previous._total, previous._endpoints)
             previous.close()
         elif previous is not None:
             is_changed = previous.settings != self.settings or previous._exchange is not self._exchange
@@ -111,12 +111,14 @@ class ServiceCommands:
 
     def adopt(self, endpoints: Collection[str]) -> None:
         """The service has the *endpoints* of these names from now on: forget the commands of others."""
-        keys = [self.key_of(each) for each in endpoints]
+        keys, self._endpoints = [self.key_of(each) for each in endpoints], endpoints
+        before, self._before = self._before, None
+        if before is not None and self._total is not None:
+            self._total.count_on(before.commands)
         if self._total is not None:
             self._total.adopt(keys)
-        order, self._order = self._order, None
-        if order is not None and internals_of(self._registry[self._name]).runtime.circuit is not None:
-            obey(self._registry[self._name], order)
+        if before is not None:
+            before.go_on(self._registry, self._total, dict(zip(endpoints, keys, strict=True)))
         if self._is_per_endpoint:
             for gone in self._calls.keys() - set(keys):
                 del self._calls[gone]
@@ -134,11 +136,6 @@ class ServiceCommands:
     def keys(self) -> list[str]:
         """Of all of them."""
         return list(dict.fromkeys((self._name, *self._calls)))
-
-    def _ordered(self) -> State | None:
-        """What an operator has ordered for the service as a whole."""
-        command = self._registry.get(self._name)
-        return command.state if command is not None and command.state in ORDERS else None
 
     def _guarded(self, key: str, *, anew: bool = False) -> Exchanging:
         group = {"group": self._name} if self._is_per_endpoint else {}

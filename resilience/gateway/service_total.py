@@ -34,8 +34,9 @@ from ..registry import Registry
 from .service_circuit import ServiceCircuit
 from .service_command import guarded, no_exchange
 
-_HEALTHIEST_FIRST: Final = (State.FORCED_CLOSED, State.CLOSED, State.DISABLED, State.HALF_OPEN, State.OPEN,
-                            State.FORCED_OPEN)
+#: States of circuits.
+HEALTHIEST_FIRST: Final = (State.FORCED_CLOSED, State.CLOSED, State.DISABLED, State.HALF_OPEN, State.OPEN,
+                           State.FORCED_OPEN)
 _REFUSING: Final = (State.HALF_OPEN, State.OPEN, State.FORCED_OPEN)
 #: What an operator has ordered.
 ORDERS: Final = frozenset({State.FORCED_OPEN, State.FORCED_CLOSED})
@@ -103,6 +104,10 @@ class ServiceTotal:
             for each in parts:
                 if id(each) not in before:
                     obey(each, *orders)
+
+    def count_on(self, commands: Sequence[Command]) -> None:
+        """Count what these *commands* have counted, which were there before, and what their last calls will."""
+        self._leaving += tuple(commands)
 
     def renewed(self, settings: Mapping[str, Any]) -> ServiceTotal:
         """The total by other settings; what departed endpoints counted stays."""
@@ -217,13 +222,13 @@ class _TotalCircuit:
     @property
     def _healthiest(self) -> Circuit:
         return min(self._circuits or [self._own],
-                   key=lambda circuit: (_HEALTHIEST_FIRST.index(circuit.state), circuit.term.until))
+                   key=lambda circuit: (HEALTHIEST_FIRST.index(circuit.state), circuit.term.until))
 
     @property
     def _shown(self) -> Circuit:
         """The circuit that says what becomes of the next request."""
         own, healthiest = self._own, self._healthiest
-        is_worse = _HEALTHIEST_FIRST.index(own.state) > _HEALTHIEST_FIRST.index(healthiest.state)
+        is_worse = HEALTHIEST_FIRST.index(own.state) > HEALTHIEST_FIRST.index(healthiest.state)
         return own if is_worse and own.state in _REFUSING else healthiest
 
     @property

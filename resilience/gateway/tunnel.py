@@ -6,6 +6,7 @@ and passes the end of one direction on, so that a half-closed side still gets it
     when both directions have ended, or one side was closed        what was sent before is written first, for CLOSE_S
     when one side was reset                                        the other is reset, too
     when nothing has come from either for idle_s seconds           both are cut
+    when one side's machine has vanished, which says nothing       as if it was reset, after GONE_S
     when its task is cancelled, as a draining server does          both are cut
 
 and whatever ends it, both transports are closed then.
@@ -14,12 +15,21 @@ and whatever ends it, both transports are closed then.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
 from typing import Final
 
 import attrs
 
 #: What is left of the time of a tunnel of which one side has gone.
 CLOSE_S: Final = 5.0
+#: Seconds without any sign of life of a side's machine, or without room for what it is sent, until it has vanished. TCP
+#: alone takes a quarter of an hour to say so of a connection over which something is sent (Linux's tcp_retries2), which
+#: the other side may do for as long with pings; of one over which nothing is sent it says nothing at all.
+GONE_S: Final = 120
+_QUIET_S: Final = 60
+_PROBES: Final = 4
 
 
 @attrs.define(eq=False)
@@ -56,6 +66,8 @@ class Tunnel:
         """Move bytes until the tunnel ends."""
         loop = asyncio.get_running_loop()
         watch = _Watch(loop, self._idle_s)
+        for end in self._ends:
+            _notice_vanishing(end.transport)
         sides = [_Side(end, watch) for end in self._ends]
         try:
             for side, other in (sides, reversed(sides)):
@@ -67,6 +79,25 @@ class Tunnel:
             watch.stop()
             for side in sides:
                 side.transport.abort()
+
+
+def _notice_vanishing(transport: asyncio.Transport) -> None:
+    """Let the system find out whether the machine at the other end is still there, if it can."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+        for level, option, value in _vanishing():
+            with contextlib.suppress(OSError):  # the connection is gone, or the system does not do that
+                sock.setsockopt(level, option, value)
+
+
+def _vanishing() -> Iterator[tuple[int, int, int]]:
+    """The options of a socket: keepalive for one over which nothing is sent, a bound on waiting for one that is."""
+    yield socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1
+    quiet = "TCP_KEEPIDLE" if hasattr(socket, "TCP_KEEPIDLE") else "TCP_KEEPALIVE"  # of macOS
+    for name, value in ((quiet, _QUIET_S), ("TCP_KEEPINTVL", (GONE_S - _QUIET_S) // _PROBES),
+                        ("TCP_KEEPCNT", _PROBES), ("TCP_USER_TIMEOUT", GONE_S * 1000)):
+        if hasattr(socket, name):
+            yield socket.IPPROTO_TCP, getattr(socket, name), value
 
 
 class _Watch:

@@ -142,6 +142,8 @@ class Request:
         interim: Called with each interim response (1xx) that is the client's business, its headers being end to end;
             must not raise.
         asked: Called with the name of each endpoint that is asked; must not raise.
+        replaced: Called with the reason why no service was asked, or has answered, if the answer is the gateway's own
+            all the same; must not raise.
         client: Address of the client, as far as trusted proxies tell; None: nobody knows, or nobody goes by it.
         owner: Who sent it, as far as filters found out, and what they have added to its headers: what is kept of its
             answer is given to nobody else.
@@ -156,6 +158,7 @@ class Request:
     upgrade: Sequence[bytes] = ()
     interim: Callable[[int, Sequence[Header]], None] | None = None
     asked: Callable[[str], None] | None = None
+    replaced: Callable[[str | None], None] | None = None
     owner: Hashable = None
     client: bytes | None = None
 
@@ -171,9 +174,11 @@ class Exchange(Protocol):
         failure: Why it never will; may be set from outside, too.
         trailers: That came after the answer's body, names in lower case, once it is complete.
         is_duplex: Whether the request's body may be sent beside the answer, after that has begun.
+        version: Of HTTP, in which the answer came, as Via names it.
     """
 
     is_duplex: bool
+    version: str
     status: int
     headers: list[Header]
     answered: bool

@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from ..core.adaptive import AdaptiveLimit, AdaptiveLimiter
+from ..core.queued_slots import QueuedSlots
 from ..drivers.admission_waiter import AdmissionWaiter
 from ..engine.command_runtime import CommandRuntime
 from ..engine.kit import Afterwards, GateText, Kit
@@ -47,6 +48,8 @@ def _change(limiter: AdaptiveLimiter, limit: AdaptiveLimit | None, old: Any,
             runtime: CommandRuntime) -> Afterwards | None:
     if limit is not None:
         limiter.configure(limit, runtime.clock())
+    elif isinstance(runtime.slots, QueuedSlots):
+        runtime.slots.be_left()
     return None
 
 

@@ -19,6 +19,7 @@ class Answer:
 
     headers: list[Header] = []
     answered = complete = True
+    version, trailers = "1.1", ()
 
     def __init__(self, status: int) -> None:
         self.status, self.failure = status, None

@@ -234,6 +234,34 @@ def test_a_client_stays_with_its_service_and_no_more_move_than_must_when_weights
     assert (True, True) == (20 <= before.count("b") <= 65, 50 <= after.count("b") <= 115)
 
 
+def test_of_many_services_no_more_clients_move_than_theory_allows_and_each_has_its_share() -> None:
+    """The oracle is the probability that two weighted draws agree (Moulton and Jiang, 2018)."""
+    rng, clients = random.Random(11), 3000
+
+    def chosen(weights: dict[str, float]) -> list[str | int]:
+        names = sorted(weights, key=lambda _: rng.random())  # the order in the file does not matter
+        made = admission(route("/*", None, services={name: weights[name] for name in names}, sticky="header:x-user"))
+        return [outcome(made, oracle.request("GET", "gw", "/", headers=[("x-user", f"u{client}")])) for client in range(clients)]
+
+    def disagreeing(one: dict[str, float], other: dict[str, float]) -> float:
+        one, other = ({name: weight / sum(each.values()) for name, weight in each.items()} for each in (one, other))
+        return 1 - sum(1 / sum(max(one[j] / one[i], other[j] / other[i]) for j in one) for i in one if one[i] and other[i])
+
+    for seed in range(6):
+        rng = random.Random(seed)
+        before = {name: rng.choice([0.5, 1.0, 3.0, 10.0]) for name in ("a", "b", "c")}
+        after = {**before, "c": rng.choice([0.0, 0.1, 2.0, 20.0])}
+        if seed % 2:
+            after["a"] = rng.choice([0.2, 2.0])
+        was, now = chosen(before), chosen(after)
+        moved = [pair for pair in zip(was, now, strict=True) if pair[0] != pair[1]]
+        assert abs(len(moved) / clients - disagreeing(before, after)) < 0.05
+        share = {name: weight / sum(after.values()) for name, weight in after.items()}
+        assert all(abs(now.count(name) / clients - share[name]) < 0.05 for name in share)
+        if not seed % 2:
+            assert all(("c" in pair) and pair[after["c"] > before["c"]] == "c" for pair in moved)
+
+
 def test_a_client_without_a_key_is_drawn_for() -> None:
     made = admission(route(**CANARY, sticky="cookie:sid"), draw=lambda: 0.95)
     assert "b" == outcome(made, oracle.request("GET", "gw", "/"))

@@ -118,8 +118,33 @@ def test_totals_never_fall_when_workers_die_and_begin_anew() -> None:
         assert total == highest + 10
         highest = total
         merged.depart(1)
-        assert merged.get("up") is None, "nobody reports it at this moment"
         assert life < 5
+
+
+def test_commands_are_idle_and_their_counters_stay_while_there_is_no_worker() -> None:
+    def sample(name: str, **labels: str) -> list[float]:
+        return [each.value for family in Collector(merged).collect() for each in family.samples
+                if each.name == name and labels.items() <= each.labels.items()]
+
+    clock, merged, registry = Clock(), MergedRegistry(Clock()), Registry(clock=Clock())
+    call = service(registry, clock)
+    service(registry, clock, "gone")
+    for fails in (False, True, True):
+        call(0.1, fails)
+    for worker in (1, 2):
+        merged.take(worker, [lifetime(each) for each in registry])
+    merged.depart(1)
+    merged.depart(2)
+    assert ["up", "gone"] == [each.key for each in merged]
+    assert ([4.0], [6.0]) == (sample("resilience_command_events_total", command="up", event="failure"),
+                              sample("resilience_command_latency_seconds_count", command="up"))
+    assert [0.0] == sample("resilience_command_in_flight", command="up")
+    snapshot = merged.get("up").snapshot()
+    assert (0, 0, 0, 0, ()) == (snapshot.requests, snapshot.errors, snapshot.in_flight, snapshot.max_in_flight, snapshot.transitions)
+    assert list(stream.Encoder().opening(merged, 0))
+    merged.take(1, [rolling(registry["up"])])
+    assert ["up"] == [each.key for each in merged]
+    assert (None, [4.0]) == (merged.get("gone"), sample("resilience_command_events_total", command="up", event="failure"))
 
 
 def test_a_command_that_no_worker_mentions_any_more_is_forgotten() -> None:

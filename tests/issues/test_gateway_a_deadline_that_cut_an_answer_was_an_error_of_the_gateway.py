@@ -27,3 +27,24 @@ def test_an_answer_is_cut_at_the_deadline_and_nothing_in_the_gateway_fails(
 
     asyncio.run(main())
     assert "a request failed in the gateway" not in caplog.text
+
+
+@pytest.mark.parametrize(("is_slow", "status", "counted"), [(True, b"408", "cancelled"), (False, b"504", "timeout")])
+def test_a_deadline_that_passes_during_an_upload_says_for_whom_it_was_waited(is_slow: bool, status: bytes, counted: str) -> None:
+    """RFC 9110: 408 is about a request that did not come, 504 about an upstream that did not answer; so does Envoy."""
+
+    async def main() -> None:
+        async def take_nothing(head: bytes, writer: asyncio.StreamWriter) -> None:
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            await asyncio.Event().wait()
+
+        async with upstream(take_nothing) as url, served(configured({"endpoints": [url], "deadline": 0.3})) as (gateway, front):
+            size = 1 << 26
+            client = await front.client(b"POST /x HTTP/1.1\r\nHost: gw\r\nContent-Length: %d\r\n\r\n" % size)
+            client.send(bytes(100_000 if is_slow else size))
+            assert b"HTTP/1.1 " + status == (await client.all())[:12]
+            (endpoint,) = gateway.services["up"].served()
+            counts = gateway.registry["up"].snapshot().counts
+            assert (0, 1, 0) == (endpoint.failures, counts[counted], counts["failure"])
+
+    asyncio.run(main())

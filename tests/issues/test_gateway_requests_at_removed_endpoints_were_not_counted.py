@@ -34,11 +34,13 @@ def test_every_request_is_in_flight_or_counted_however_often_endpoints_come_and_
             writer.write(OK if dice.random() < 0.8 else b"HTTP/1.1 500 Broken\r\nContent-Length: 0\r\n\r\n")
 
         async with upstream(script) as a, upstream(script) as b, upstream(script) as c, upstream(script) as d:
-            urls, settings = [a, b, c, d], {"ejection": False, "command": {"breaker": False, "timeout": 60.0}}
+            urls = [a, b, c, d]
 
             def service() -> dict[str, Any]:
                 found = dice.sample(urls, dice.randrange(2, 5))
-                return {"endpoints": found, **settings, "idle_timeout": dice.choice((30.0, 31.0))}
+                bounds = {"max_concurrent": dice.choice((False, 100)), "timeout": dice.choice((False, 60.0))}
+                return {"endpoints": found, "ejection": False, "idle_timeout": dice.choice((30.0, 31.0)),
+                        "command": {"breaker": False, **bounds}}
 
             clients, begun = [], 0
             async with served(configured(service())) as (gateway, front):

@@ -57,6 +57,7 @@ class AdminApi:
                 ("GET", "/admin/services", self._services),
                 ("PATCH", "/admin/services/([^/]+)", self._patch_service),
                 ("GET", "/admin/sources", self._sources),
+                ("GET", "/admin/mirrors", self._mirrors),
                 ("GET", "/admin/shared", self._shared),
                 ("GET", "/admin/fleet", self._fleet),
                 ("POST", "/admin/fleet", self._withdraw),
@@ -152,6 +153,9 @@ class AdminApi:
 
     async def _sources(self) -> Any:
         return await self._supervisor.statistics.asked("sources")
+
+    async def _mirrors(self) -> Any:
+        return await self._supervisor.statistics.asked("mirrors")
 
     async def _shared(self) -> Any:
         return await self._supervisor.statistics.asked("shared")

@@ -83,6 +83,10 @@ class EndpointState:
         """Whether its own circuit lets nobody pass now."""
         return self.circuit is not None and self.circuit.refuses(now)
 
+    def is_well(self, now: float) -> bool:
+        """Whether nothing speaks against it, unless it is full: it has not failed last, and nobody leaves it out."""
+        return not self.failures and self.rest.calm and self.is_healthy and not self.refuses(now)
+
     def time(self, seconds: float, now: float) -> None:
         """Note that the head of an answer took so many *seconds*."""
         self.answers += 1

@@ -1,6 +1,9 @@
 """Sticky sessions: a client that was given an endpoint comes back to it while it is available. Pure.
 
-That holds for an endpoint whose weight has become 0, too: it gets no new clients, and keeps those that it has.
+That holds for an endpoint whose weight has become 0, too: it gets no new clients, and keeps those that it has. So does
+one that is full: a request goes elsewhere, and its client comes back when there is room, as with HAProxy, whose
+requests wait for the client's server meanwhile. (NGINX gives the client to another server.) A client whose endpoint
+fails, or is left out, is given the one that answers instead.
 """
 
 from __future__ import annotations

@@ -220,8 +220,9 @@ class _BoundLimit:
             context.request.headers["Accept-Encoding"] = "identity"  # nobody can read what is compressed
 
     def _settle(self, booking: Any, estimate: float, reader: AnswerCost, passage: Passage) -> None:
-        if passage.refused is not None:
-            if passage.refused in _FREE:
+        refused = passage.refused or passage.fallback_for
+        if refused is not None:
+            if refused in _FREE:
                 self._limit.refund(booking)
             return
         units = reader.units(estimate, is_whole=passage.complete)

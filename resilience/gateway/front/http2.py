@@ -48,7 +48,7 @@ from ..inbound import ClientGoneError
 from ..upstream import Header
 from .accepted import Accepted
 from .http2_fields import RequestReader, answer_fields
-from .http2_stream import Http2Stream
+from .http2_stream import MAX_STREAMS, STREAM_WINDOW, Http2Stream
 from .http2_tunnel import OpeningStream, StreamTransport
 from .lingering import LINGER_S, Lingering
 from .peers import Peer
@@ -58,8 +58,7 @@ if TYPE_CHECKING:
     from .front import Front
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-MAX_STREAMS: Final = 100
-STREAM_WINDOW: Final = 128 * 1024
+#: To begin with; see Wire.hold().
 CONNECTION_WINDOW: Final = 1024 * 1024
 #: Streams that end before their answer does (CVE-2023-44487), whoever resets them: a second, and at once.
 RESETS: Final = (33.0, 200)
@@ -99,7 +98,7 @@ class Http2Connection(asyncio.Protocol):
             SettingCodes.ENABLE_CONNECT_PROTOCOL: 1})
         self._h2.decoder.max_header_list_size = 2 * settings.head_bytes  # in between there is an answer: 431
         self._h2.initiate_connection()
-        self._h2.increment_flow_control_window(CONNECTION_WINDOW - 65_535)
+        self.wire.widen(CONNECTION_WINDOW)
         self._transport.set_protocol(self)
         front.enter(self)
         self.wire.flush()

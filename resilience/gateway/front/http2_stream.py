@@ -23,6 +23,11 @@ from .http2_fields import Http2Request, answer_fields, interim_fields
 if TYPE_CHECKING:
     from .http2 import Http2Connection
 
+MAX_STREAMS: Final = 100
+STREAM_WINDOW: Final = 128 * 1024
+#: Bytes of bodies that one connection may hold: the windows of all streams, since each of them may be at a service that
+#: takes nothing.
+MOST_HELD: Final = MAX_STREAMS * STREAM_WINDOW
 #: Bytes of all its answers that a client must take within client_timeout, if any of them waits for that.
 LEAST_TAKEN: Final = 64 * 1024
 _NOTHING: Final = memoryview(b"")
@@ -87,13 +92,14 @@ class Http2Stream:
     def came(self, piece: bytes) -> None:
         """A piece of the body, which takes as much of the windows."""
         self._body += piece
+        self._connection.wire.hold(len(piece), MOST_HELD)
         _wake(self._waiter)
 
     def take(self) -> bytes:
         """What came of the body; the windows are opened again."""
         body = bytes(self._body)
         self._body.clear()
-        self._connection.wire.give_back(self.id, len(body))
+        self._connection.wire.release(self.id, len(body))
         return body
 
     def completed(self) -> None:

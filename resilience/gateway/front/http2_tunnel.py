@@ -17,7 +17,7 @@ import base64
 import hashlib
 from collections.abc import Iterable, Sequence
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from h2.errors import ErrorCodes
 
@@ -163,6 +163,10 @@ class StreamTransport(asyncio.Transport):
             self._lose(ConnectionResetError("the stream was reset"))
 
     # -- the tunnel's side
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """See asyncio.Transport; that of the connection."""
+        return self._connection.wire.transport.get_extra_info(name, default)
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """See asyncio.Transport."""

@@ -49,22 +49,23 @@ class Http2Client:
     async def connection(self, endpoint: Endpoint, connect_timeout: float) -> Http2Connection:
         """A connection with a place for an exchange, which must begin there at once.
 
+        A connection that was made in time, but whose places others have taken, shows that the endpoint can be reached:
+        the next one has as long.
+
         Raises:
-            UpstreamUnreachableError: There is none within *connect_timeout* seconds.
+            UpstreamUnreachableError: None was made within *connect_timeout* seconds.
         """
         pool = self._pools.get(endpoint)
         if pool is None:
             pool = self._pools[endpoint] = _Pool(self, endpoint)
         found = pool.free()
-        if found is not None:
-            return found
-        try:
-            async with asyncio.timeout(connect_timeout):
-                while found is None:
+        while found is None:
+            try:
+                async with asyncio.timeout(connect_timeout):
                     await pool.another(connect_timeout)
-                    found = pool.free()
-        except TimeoutError as error:
-            raise unreachable(error) from error
+            except TimeoutError as error:
+                raise unreachable(error) from error
+            found = pool.free()
         return found
 
     def let_go(self, endpoint: Endpoint) -> None:

@@ -218,7 +218,7 @@ class Http2Connection(asyncio.Protocol):
         """See asyncio.Protocol."""
         self._wire = Wire(self._h2, cast("asyncio.Transport", transport), self.loop)
         self._h2.initiate_connection()
-        self._h2.increment_flow_control_window(CONNECTION_WINDOW - 65_535)
+        self._wire.widen(CONNECTION_WINDOW)
         self._wire.flush()
 
     def connection_lost(self, exc: Exception | None) -> None:

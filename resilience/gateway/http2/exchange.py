@@ -76,7 +76,7 @@ class Http2Exchange:
         "trailers",
         "unwanted",
     )
-    is_duplex = True
+    is_duplex, version = True, "2"
 
     def __init__(self, client: Http2Client, endpoint: Endpoint, request: Request, connect_timeout: float) -> None:
         self._client, self._endpoint, self._request = client, endpoint, request

@@ -80,11 +80,12 @@ class Wire:
         is_over: Whether nothing more may be sent.
     """
 
-    __slots__ = ("_flushing", "_loop", "h2", "is_over", "paused", "transport")
+    __slots__ = ("_flushing", "_held", "_loop", "_window", "h2", "is_over", "paused", "transport")
 
     def __init__(self, h2: H2, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self.h2, self.transport, self._loop = h2, transport, loop
         self.paused = self.is_over = self._flushing = False
+        self._held, self._window = 0, 65_535  # of the connection; RFC 9113, 6.9.2
 
     def put_some(self, number: int, piece: Bytes, *, end: bool) -> int:
         """Send so much of a body as there is room for, and how much that was.
@@ -128,6 +129,27 @@ class Wire:
         """
         self.h2.send_headers(number, fields, end_stream=end)
         self.flush_soon()
+
+    def widen(self, window: int) -> None:
+        """Let the window of the connection have so many bytes in all."""
+        self.h2.increment_flow_control_window(window - self._window)
+        self._window = window
+
+    def hold(self, size: int, most: int) -> None:
+        """So many bytes of a body have come, and are held until release().
+
+        If what all streams hold is half of the connection's window, it is doubled, up to *most* bytes: bodies that
+        nobody takes stop no others.
+        """
+        self._held += size
+        if self._held > self._window // 2 and self._window < most and not self.is_over:
+            self.widen(min(most, 2 * self._window))
+            self.flush_soon()
+
+    def release(self, number: int, size: int) -> None:
+        """So many bytes that hold() was told of are taken."""
+        self._held -= size
+        self.give_back(number, size)
 
     def give_back(self, number: int, held: int) -> None:
         """Open the windows again: *held* bytes of a body are taken."""

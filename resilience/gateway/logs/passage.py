@@ -47,6 +47,7 @@ class Passage:
         sent: Bytes of the answer's body.
         complete: Whether the answer was handed over to its end.
         refused: Why the gateway itself answered, in one word; None: it did not.
+        fallback_for: Why a fallback of the gateway's own answered, in one word; None: none did.
         side: "private", if it came over the listener of the private side.
         route: Name of the route.
         service: Name of the service.
@@ -75,6 +76,7 @@ class Passage:
     status = received = sent = attempts = 0
     complete = False
     refused: str | None = None
+    fallback_for: str | None = None
     side: str | None = None
     route: str | None = None
     service: str | None = None
@@ -157,6 +159,10 @@ class Passage:
         self.endpoint = endpoint
         self.attempts += 1
 
+    def replaced(self, reason: str | None) -> None:
+        """A fallback answers, for this *reason*; what its answer says is not about this request."""
+        self.fallback_for, self.readers = reason, ()
+
     def add_answer_headers(self, *headers: Header) -> None:
         """Let the answer have these, whichever it will be."""
         self.answer_headers = (*self.answer_headers, *headers)
@@ -178,7 +184,7 @@ class Passage:
     @property
     def upstream_s(self) -> float | None:
         """Seconds from the end of the client's body to the answer's head; None: an upstream gave no answer."""
-        if self.waited_at is None or self.head_at is None or self.refused is not None:
+        if self.waited_at is None or self.head_at is None or (self.refused or self.fallback_for) is not None:
             return None
         return self.head_at - self.waited_at
 

@@ -5,7 +5,8 @@ all their calls, exactly (core.histogram). What cannot be summed is chosen. The 
 that is worst off, since that is what an operator looks for, with the number of workers that are so. The most calls at
 once are the sum of each worker's most, which is no less than the truth.
 
-Counters never fall: what a worker had counted when it was last asked is kept when it dies.
+Counters never fall: what a worker had counted when it was last asked is kept when it dies. While there is no worker at
+all, because all are started again, the commands are shown as idle, as the last one had them.
 
 Written by one event loop; read by any thread.
 """
@@ -151,7 +152,13 @@ class MergedCommand:
 
     def snapshot(self) -> Snapshot:
         """All workers at the moment of their last reports."""
-        return merged(self.key, self.group, list(self.reports.values()) or [self._last], self._clock())
+        return merged(self.key, self.group, list(self.reports.values()) or [_idle(self._last)], self._clock())
+
+
+def _idle(last: Report) -> Report:
+    """What a command does while there is nobody who has it, by the *last* report of it."""
+    return {**last, "counts": dict.fromkeys(last["counts"], 0), "bins": {}, "seconds": 0.0, "in_flight": 0,
+            "max_in_flight": 0, "abandoned": 0, "gauges": {}, "retry_after": None, "transitions": []}
 
 
 def merged(key: str, group: str, reports: Sequence[Report], now: float) -> Snapshot:
@@ -216,6 +223,7 @@ class MergedRegistry:
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self._commands: dict[str, MergedCommand] = {}
+        self._workers: set[int] = set()  # that have said anything
 
     @property
     def clock(self) -> Callable[[], float]:
@@ -223,15 +231,16 @@ class MergedRegistry:
         return self._clock
 
     def __iter__(self) -> Iterator[Any]:
-        return iter([command for command in list(self._commands.values()) if command.reports])
+        return iter([command for command in list(self._commands.values()) if command.reports or not self._workers])
 
     def get(self, key: str) -> MergedCommand | None:
         """The command with this key; None if no worker has one."""
         command = self._commands.get(key)
-        return command if command is not None and command.reports else None
+        return command if command is not None and (command.reports or not self._workers) else None
 
     def take(self, worker: int, reports: Sequence[Report]) -> None:
         """Keep what a *worker* reports of all of its commands; those that it does not mention it has no more."""
+        self._workers.add(worker)
         for report in reports:
             command = self._commands.get(report["key"])
             if command is None:
@@ -246,6 +255,7 @@ class MergedRegistry:
 
     def depart(self, worker: int) -> None:
         """A *worker* is no more."""
+        self._workers.discard(worker)
         for command in self._commands.values():
             command.depart(worker)
 

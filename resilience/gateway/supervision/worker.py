@@ -114,7 +114,7 @@ class Answers:
         self._channel, self._gateway, self._listeners = channel, gateway, listeners
         self._verbs: Mapping[str, Callable[[Callable[[Any], None], Any], Awaitable[Any]]] = {
             "reload": self._reload, "report": self._report, "metrics": self._metrics, "steer": self._steer,
-            "sources": self._sources, "send_away": self._send_away, "shared": self._shared}
+            "sources": self._sources, "mirrors": self._mirrors, "send_away": self._send_away, "shared": self._shared}
 
     async def run(self) -> None:
         """Answer until the supervisor is gone."""
@@ -171,6 +171,9 @@ class Answers:
 
     async def _sources(self, part: Callable[[Any], None], argument: None) -> dict[str, Any]:
         return source_reports(self._gateway.services)
+
+    async def _mirrors(self, part: Callable[[Any], None], argument: None) -> dict[str, Any]:
+        return {name: each.report() for name, each in self._gateway.mirrors.items()}
 
     async def _send_away(self, part: Callable[[Any], None], argument: None) -> None:
         self._listeners.send_away()

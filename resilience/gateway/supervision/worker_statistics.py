@@ -51,7 +51,7 @@ class WorkerStatistics:
         """What each worker, by number, answers to a question, by its parts; of one that does not answer, nothing.
 
         Args:
-            verb: "sources": of services, by their names; "shared": of the shared store.
+            verb: "sources": of services, by their names; "mirrors": of routes, by theirs; "shared": of what is shared.
         """
         found: dict[str, dict[str, Any]] = {}
         workers = list(self._workers.values())

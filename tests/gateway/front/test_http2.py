@@ -30,7 +30,8 @@ from h2.settings import SettingCodes
 from hyperframe.frame import ContinuationFrame, DataFrame, HeadersFrame, PingFrame, SettingsFrame
 
 from resilience.gateway.front import lingering
-from resilience.gateway.front.http2 import MAX_STREAMS, PREFACE, RESETS, STREAM_WINDOW
+from resilience.gateway.front.http2 import PREFACE, RESETS, Http2Connection
+from resilience.gateway.front.http2_stream import MAX_STREAMS, MOST_HELD, STREAM_WINDOW
 from resilience.gateway.front.lingering import LINGER_BYTES
 from resilience.gateway.http2.allowance import CHEAP_FRAMES
 from resilience.gateway.inbound import Inbound
@@ -407,6 +408,49 @@ async def test_a_body_that_is_not_taken_is_not_asked_for_beyond_the_window() -> 
                 await client.hear(lambda: client.h2.local_flow_control_window(number))
         assert (200, b"") == await client.answer(number)
         assert taken == size == sent
+
+
+async def test_uploads_that_nobody_takes_stop_no_others() -> None:
+    go = asyncio.Event()
+
+    async def serve(inbound: Inbound) -> None:
+        if inbound.head.path.startswith(b"/held"):
+            await go.wait()
+        more = True
+        while more:
+            _, more = await inbound.receive()
+        await inbound.respond(200, [], b"")
+
+    async with serving(serve) as front:
+        client = await raw(front)
+        held = [client.ask([(name, b"/held" if name == b":path" else value) for name, value in POST], ends=False)
+                for _ in range(MAX_STREAMS - 1)]
+
+        async def send(number: int, size: int, *, ends: bool) -> None:
+            while size:
+                room = min(client.h2.local_flow_control_window(number), client.h2.max_outbound_frame_size, size)
+                if room:
+                    size -= room
+                    client.h2.send_data(number, b"x" * room, end_stream=ends and not size)
+                    client.flush()
+                else:
+                    await client.hear(lambda: client.h2.local_flow_control_window(number))
+
+        for number in held:
+            await send(number, STREAM_WINDOW, ends=False)
+        last = client.ask(POST, ends=False)
+        await send(last, 3 * STREAM_WINDOW, ends=True)
+        assert 200 == (await client.answer(last))[0]
+        [connection] = front.front._connections
+        assert isinstance(connection, Http2Connection)
+        assert connection.wire._window == MOST_HELD
+        go.set()
+        for number in held:
+            client.h2.end_stream(number)
+        client.flush()
+        for number in held:
+            assert 200 == (await client.answer(number))[0]
+        assert connection.wire._held == 0
 
 
 async def test_a_client_that_opens_no_window_is_reset_after_client_timeout_and_the_others_go_on() -> None:

@@ -18,7 +18,8 @@ from hyperframe.frame import GoAwayFrame
 
 from resilience.gateway.config.fallbacks import FallbackConfig
 from resilience.gateway.front.asgi_bridge import AsgiBridge
-from resilience.gateway.front.http2 import CONNECTION_WINDOW, STREAM_WINDOW
+from resilience.gateway.front.http2 import CONNECTION_WINDOW
+from resilience.gateway.front.http2_stream import STREAM_WINDOW
 from resilience.gateway.inbound import Inbound
 from tests.gateway.harness import Call, Upstream
 
