@@ -1,14 +1,15 @@
 """Dashboard: the ASGI application that serves the page, its configuration and the relayed streams.
 
-Theory of operation. Four kinds of paths, all GET or HEAD, all relative to where the application is mounted:
+Theory of operation. Five kinds of paths, all GET or HEAD, all relative to where the application is mounted:
 
     /               the page (and its css, js and svg files)
     /config.json    which streams to open and the page's time settings
     /stream/<n>     the n-th configured stream, if it is absolute: relayed byte by byte
+    /streams        all that are absolute, over one response (carrier.py)
     anything else   404
 
-`<n>` is an index into the operator's list: no request can name an address. A relay costs one connection upstream for
-each open page; it ends when either side goes away, and the page comes back by itself.
+`<n>` is an index into the operator's list: no request can name an address. A relay costs one connection to each of its
+streams for each open page; it ends when the browser goes away, and the page comes back by itself.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ import json
 import math
 import re
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from .carrier import Carrier
 from .files import SAFETY, Headers, load_page
 from .source import StreamSource
 from .upstream import Limits, UpstreamError, open_upstream
@@ -62,6 +64,7 @@ class Dashboard:
         self._sources = sources
         self._limits = limits
         self._tls_context = tls_context
+        self._waits = (settings.retry_min_ms / 1000, settings.retry_max_ms / 1000)
         self._page = load_page()
         self._config = _config_json(sources, settings)
         self._relays = 0
@@ -89,7 +92,9 @@ class Dashboard:
             headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
             await _answer(send, 200, headers, self._config, head_only)
         elif (match := _RELAY_PATH.fullmatch(path)) and (source := self._relayed(int(match[1]))):
-            await self._relay(source, receive, send, head_only)
+            await self._relay(1, self._pump(source, send), receive, send, head_only)
+        elif path == "/streams" and (carried := self._carried()):
+            await self._relay(len(carried), self._carry(carried, send), receive, send, head_only)
         elif file := self._page.get(path):
             if file.matches(_header(scope, b"if-none-match")):
                 await _answer(send, 304, file.headers(), None)
@@ -102,25 +107,42 @@ class Dashboard:
         source = self._sources[index] if index < len(self._sources) else None
         return source if source is not None and source.relayed else None
 
-    async def _relay(self, source: StreamSource, receive: Receive, send: Send, head_only: bool) -> None:
-        if head_only:
-            await _answer(send, 200, [(b"content-type", b"text/event-stream")], None)
+    def _carried(self) -> dict[int, StreamSource]:
+        return {number: source for number, source in enumerate(self._sources) if source.relayed}
+
+    async def _relay(
+        self, connections: int, work: Coroutine[Any, Any, None], receive: Receive, send: Send, head_only: bool
+    ) -> None:
+        """Do the work, which takes so many connections, until it ends or the browser goes away."""
+        if head_only or self._relays >= _MAX_RELAYS:
+            work.close()
+            if head_only:
+                await _answer(send, 200, [(b"content-type", b"text/event-stream")], None)
+            else:
+                await _answer(send, 503, [(b"content-type", _TEXT)], b"too many open relays\n")
             return
-        if self._relays >= _MAX_RELAYS:
-            await _answer(send, 503, [(b"content-type", _TEXT)], b"too many open relays\n")
-            return
-        self._relays += 1
-        pump = asyncio.create_task(self._pump(source, send))
+        self._relays += connections
+        pump = asyncio.create_task(work)
         watch = asyncio.create_task(_disconnected(receive))
         try:
             await asyncio.wait((pump, watch), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._relays -= 1
+            self._relays -= connections
             for task in (pump, watch):
                 task.cancel()
             results = await asyncio.gather(pump, watch, return_exceptions=True)
         if isinstance(results[0], Exception) and not isinstance(results[0], OSError):
             raise results[0]
+
+    async def _carry(self, carried: dict[int, StreamSource], send: Send) -> None:
+        async def write(piece: bytes) -> None:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+
+        await _start_stream(send)
+        try:
+            await Carrier(carried, self._limits, self._tls_context, self._waits, write).run()
+        except* OSError:  # the browser is gone
+            pass
 
     async def _pump(self, source: StreamSource, send: Send) -> None:
         """Relay until the upstream ends; the page reads an early end as a reason to come back."""

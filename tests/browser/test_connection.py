@@ -131,3 +131,58 @@ def test_opened_circuits_are_announced(stream: StreamServer, open_page: OpenPage
     page.wait_for_function("() => document.querySelector('[data-command] .spark-line').getAttribute('d').includes('L')")
     stream.messages = [resilience("stock", state="open")]
     expect(page.locator("#announcer")).to_have_text("stock: open")
+
+
+def test_more_streams_than_a_browser_opens_connections_are_all_heard_in_two_tabs(stream: StreamServer, open_page: OpenPage) -> None:
+    """A browser has six connections to a server: with a connection for each stream, the seventh instance was never heard."""
+    streams = [StreamServer() for _ in range(8)]
+    for number, server in enumerate(streams):
+        server.start()
+        server.messages = [resilience("stock", instance=f"web-{number}:1")]
+    try:
+        page = open_page(*streams)
+        expect(page.locator('[data-field="instances"]')).to_have_text("8 instances")
+        expect(page.locator("#show-connection")).to_have_text("Live: 8 streams")
+        second = page.context.new_page()
+        second.goto(page.url)
+        expect(second.locator('[data-field="instances"]')).to_have_text("8 instances")
+        streams[7].stop()
+        expect(page.locator("#complaints")).to_contain_text(f"{streams[7].url}: no data for")
+        expect(page.locator("#complaints")).to_contain_text("cannot connect")
+        expect(page.locator("#complaints li")).to_have_count(1)
+        streams[7].start()
+        expect(page.locator("#banner")).to_be_hidden()
+    finally:
+        for server in streams:
+            server.stop()
+
+
+def test_one_of_several_streams_can_be_asked_for_at_once(stream: StreamServer, open_page: OpenPage) -> None:
+    other = StreamServer()
+    other.start()
+    other.stop()
+    stream.messages = [resilience("stock")]
+    page = open_page(stream, other, settings={"retry_min": 3600.0, "retry_max": 3600.0})
+    expect(page.locator("#complaints")).to_contain_text("trying again in")
+    other.messages = [resilience("price", instance="host-b:1")]
+    other.start()
+    try:
+        page.get_by_role("button", name="Try now").click()
+        expect(page.locator("#show-connection")).to_have_text("Live: 2 streams")
+        expect(page.locator("[data-command]")).to_have_count(2)
+    finally:
+        other.stop()
+
+
+def test_a_computer_that_slept_asks_anew(stream: StreamServer, open_page: OpenPage) -> None:
+    """In a sleep the page's clock stands still: numbers of last night would be called live until the silence is noticed."""
+    stream.messages = [resilience("stock")]
+    page = open_page(stream)
+    expect(page.locator("#show-connection")).to_have_text("Live")
+    assert len(stream.requests) == 1
+    page.evaluate("() => { const now = Date.now; Date.now = () => now() + 8 * 3600 * 1000; }")
+    page.wait_for_function("() => document.getElementById('show-connection').textContent === 'Live'")
+    with stream.changed:
+        assert stream.changed.wait_for(lambda: len(stream.requests) == 2, 15)
+    expect(page.locator("#show-connection")).to_have_text("Live")
+    expect(page.locator('[data-command="stock"]')).to_have_attribute("data-stale", "false")

@@ -156,3 +156,19 @@ def test_no_english_word_is_left_on_a_korean_page(stream: StreamServer, open_pag
     words = set(re.findall("[A-Za-z]{2,}", page.locator("body").inner_text()))
     assert words <= {"resilience", "English", "ms"}
     assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+@pytest.mark.parametrize(("locale", "help_", "word"), [("en", "Help", "half-open"), ("ko", "도움말", "반열림")])
+def test_what_the_words_mean_is_told_on_the_page(stream: StreamServer, open_page: OpenPage, locale: str, help_: str, word: str) -> None:
+    stream.messages = [resilience("stock")]
+    page = open_page(stream, locale=locale, viewport={"width": 360, "height": 740})
+    explained = page.locator("#help dt").get_by_text(word, exact=True)
+    expect(explained).to_be_hidden()
+    page.get_by_role("button", name=help_).click()
+    expect(explained).to_be_visible()
+    assert page.evaluate("document.activeElement.tagName") == "SUMMARY"
+    page.keyboard.press("Enter")
+    expect(explained).to_be_hidden()
+    page.keyboard.press("?")
+    expect(explained).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 360

@@ -76,7 +76,11 @@ def test_an_oversized_event_is_dropped_and_the_next_is_read(evaluate: Evaluate) 
         ("rateText(12.34)", "12.3"),
         ("rateText(99.97)", "100"),
         ("shortText(999999)", "999999"),
+        ("shortText(999999.7)", "1.0M"),
         ("shortText(2500000)", "2.5M"),
+        ("shortText(999999999)", "1.0G"),
+        ("shortText(999949999999)", "999.9G"),
+        ("shortText(999999999999)", "1.0T"),
         ("shortText(1e308)", "1.0e+308"),
         ("latencyText(0)", "0 ms"),
         ("latencyText(0.00042)", "0.4 ms"),
@@ -248,6 +252,28 @@ def test_a_thousand_names_are_compared_in_a_moment(evaluate: Evaluate) -> None:
 def test_a_held_order_keeps_what_stands_and_appends_what_is_new(evaluate: Evaluate) -> None:
     body = "return m.held(['new', 'a', 'b'].map(id => ({ id })), ['b', 'gone', 'a']).map(c => c.id)"
     assert ["b", "a", "new"] == evaluate("ordering", body)
+
+
+RANKS = """
+    const ranking = new m.Ranking(1000);
+    return x.map((rates, second) => m.ordered(Object.entries(rates).map(([key, failedRate]) => ({
+        id: key, key, stale: false, view: { failedRate, stateSeverity: 0 } })), ranking, false, second * 1000).map(c => c.key).join(''));"""
+
+
+def test_numbers_that_hardly_differ_do_not_swap_places(evaluate: Evaluate) -> None:
+    about_equal = [{"a": 10 + n % 3 * 0.5, "b": 10.5} for n in range(15)]
+    assert ["ba"] * 14 == evaluate("ordering", RANKS, about_equal)[:14]
+    assert ["ba", "ab", "ab"] == evaluate("ordering", RANKS, [{"a": 10, "b": 11}, {"a": 14, "b": 11}, {"a": 13.5, "b": 13.8}])
+    slowly = evaluate("ordering", RANKS, [{"a": 10, "b": 11}, *[{"a": 11.9, "b": 11}] * 20])
+    assert "ba" == slowly[1]
+    assert "ab" == slowly[-1], "what differs for long counts"
+
+
+def test_a_rare_failure_does_not_move_its_command_twice_a_minute(evaluate: Evaluate) -> None:
+    rare = [{"a": 0, "b": 0.1 if n % 4 == 0 else 0, "c": 0} for n in range(20)]
+    assert {"bac"} == set(evaluate("ordering", RANKS, rare))
+    over = [{"a": 0, "b": 0.1}, *[{"a": 0, "b": 0}] * 10]
+    assert ["ba"] * 5 + ["ab"] * 6 == evaluate("ordering", RANKS, over)
 
 
 def test_as_few_as_possible_are_moved_into_another_order(evaluate: Evaluate) -> None:

@@ -65,6 +65,16 @@ def test_failed_and_refused_calls_come_first_the_state_second_then_volume_breaks
     expect_keys(open_page(stream), "open-busy", "full", "failing", "open-idle", "probing", "busy", "quiet")
 
 
+def test_the_healthy_stand_by_name_whatever_their_traffic(stream: StreamServer, open_page: OpenPage) -> None:
+    """An operator who looks for a tile finds it where it was."""
+    stream.messages = [resilience(key, rate=rate) for key, rate in (("c", 100.0), ("a", 1.0), ("b", 50.0))]
+    page = open_page(stream)
+    expect_keys(page, "a", "b", "c")
+    stream.messages = [resilience(key, rate=rate) for key, rate in (("c", 1.0), ("a", 10.0), ("b", 500.0))]
+    expect(page.locator('[data-command="b"] [data-field="rate"]')).to_have_text("500")
+    assert keys(page) == ["a", "b", "c"]
+
+
 def test_an_instance_that_fails_often_outweighs_an_idle_open_one(stream: StreamServer, open_page: OpenPage) -> None:
     """Summed over instances and over both dialects, each over its own window."""
     stream.messages = [

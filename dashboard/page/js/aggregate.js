@@ -98,6 +98,11 @@ export function stateOfOne(reading) {
   return stateText(reading.states, reading.hosts);
 }
 
+/** The state of one reading; "mixed" if it sums up hosts that disagree. */
+export function stateOfReading(reading) {
+  return stateOf(reading.states);
+}
+
 function waitsForCall(reading) {
   return reading.states.open > 0 && reading.retryAfter === 0;
 }
@@ -145,6 +150,7 @@ function rangeByName(maps) {
 }
 
 function sumCounts(readings) {
+  if (readings.length === 1) return readings[0].counts;
   const counts = {};
   for (const name of EVENTS) counts[name] = sum(readings, (r) => r.counts[name]);
   return counts;

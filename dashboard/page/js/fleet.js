@@ -6,14 +6,18 @@
 // up the view; without any, the command keeps its last view and is stale. Reporters silent for `forgetAfterMs` are
 // forgotten, and a command with its last reporter. Memory is bounded by `maxCommands` and `MAX_REPORTERS`.
 //
+// A view is put together when somebody looks at it, not with each message: of two messages between two looks the first is
+// superseded. A process that was restarted is replaced by its successor (successors.js), and not silent beside it.
+//
 // A reading may bring what its reporter did before this page was opened. It counts once, with the first reading of that
 // reporter, so a line is there at once, and no second of it twice.
 //
 // Times are milliseconds of one monotonic clock. `dirty` collects the commands whose tiles must be redrawn.
 
-import { combine, severityOf } from "./aggregate.js";
+import { combine, severityOf, stateOfReading } from "./aggregate.js";
 import { History, SLOTS } from "./history.js";
 import { conditionOf } from "./ordering.js";
+import { replaceRestarted, restartsOf } from "./successors.js";
 import { readMessage } from "./wire.js";
 
 const MAX_REPORTERS = 200;
@@ -28,18 +32,40 @@ class Command {
     this.seen = [];
     this.lastAt = 0;
     this.stale = false;
-    this.view = null;
+    this._fresh = [];
+    this._total = 0;
+    this._view = null;
   }
 
-  /** Rebuild the view from the fresh readings; keeps the last one when there is none. */
+  /** What the fresh readings amount to; the last ones, if none is fresh. */
+  get view() {
+    this._view ??= combine(this._fresh, this._total);
+    return this._view;
+  }
+
+  /** Take note of a new reading, or of reporters that came or went. */
   refresh(now, staleAfterMs) {
     const fresh = [];
     for (const reporter of this.reporters.values()) {
       if (now - reporter.at < staleAfterMs) fresh.push(reporter.reading);
     }
     this.stale = fresh.length === 0;
-    if (!this.stale) this.view = combine(fresh, this.reporters.size);
-    return this.view;
+    if (this.stale) return;
+    this._fresh = fresh;
+    this._total = this.reporters.size;
+    this._view = null;
+  }
+
+  /** Whether time alone has changed how many reporters are fresh. */
+  hasAged(now, staleAfterMs) {
+    let fresh = 0;
+    for (const reporter of this.reporters.values()) if (now - reporter.at < staleAfterMs) fresh += 1;
+    return fresh !== (this.stale ? 0 : this._fresh.length);
+  }
+
+  /** Processes of this command that were restarted lately: {times, agoMs}; null: none. */
+  restarts(now, withinMs) {
+    return restartsOf(this.reporters, now, withinMs);
   }
 
   /** Seconds since the state was last seen to change; null if it never was. For streams that do not say. */
@@ -83,18 +109,16 @@ export class Fleet {
   /** Notice what time alone changes: commands that went stale or are to be forgotten. Call about once a second. */
   tick(now) {
     for (const command of this.commands.values()) {
-      let changed = false;
+      let changed = replaceRestarted(command.reporters, now, this.staleAfterMs);
       for (const [id, reporter] of command.reporters) {
         if (now - reporter.at >= this.forgetAfterMs) changed = command.reporters.delete(id) || changed;
       }
       if (command.reporters.size === 0) {
         this.commands.delete(command.id);
         this.dirty.delete(command.id);
-      } else {
-        const { stale, view } = command;
-        const silent = view.silent;
+      } else if (changed || command.hasAged(now, this.staleAfterMs)) {
         command.refresh(now, this.staleAfterMs);
-        if (changed || stale !== command.stale || silent !== command.view.silent) this.dirty.add(command.id);
+        this.dirty.add(command.id);
       }
     }
   }
@@ -160,17 +184,20 @@ export class Fleet {
     if (before !== undefined && reading.transitions === null) this._notice(command, before.reading, reading, now);
     if (before === undefined && reading.history !== null) command.history.fill(seconds(reading, now));
     reading.history = null;
-    command.reporters.set(id, { reading, at: now, stream });
+    if (before === undefined) command.reporters.set(id, { reading, at: now, firstAt: now, stream, restarts: 0, restartedAt: 0 });
+    else Object.assign(before, { reading, at: now });
     command.lastAt = now;
-    const view = command.refresh(now, this.staleAfterMs);
-    command.history.put(Math.floor(now / 1000), view.rate, view.failedRate, this.staleAfterMs / 1000);
+    command.refresh(now, this.staleAfterMs);
     this.dirty.add(command.id);
+    const second = Math.floor(now / 1000);
+    if (second === command.history.last) return;
+    command.history.put(second, command.view.rate, command.view.failedRate, this.staleAfterMs / 1000);
   }
 
   /** A stream that tells no transitions: the change between two readings is one. */
   _notice(command, before, after, now) {
-    const from = combine([before]).state;
-    const to = combine([after]).state;
+    const from = stateOfReading(before);
+    const to = stateOfReading(after);
     if (from !== to) command.seen = [...command.seen, { from, to, trigger: "", at: now }].slice(-MAX_TRANSITIONS);
   }
 

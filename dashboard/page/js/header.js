@@ -8,14 +8,16 @@ import { complaint, overall } from "./status.js";
 import { LANGUAGES, languageOf, say, spoken } from "./words.js";
 
 const EVERY_MS = 250;
+const SHARE = 20; // of the time at most one part in so many: the totals of thousands of commands are dear
 const CHIPS = Object.freeze({ open: "open", half_open: "half-open", failing: "failing", stale: "stale" });
 const $ = (id) => document.getElementById(id);
 
 export class Header {
-  constructor({ board, fleet, links, staleAfterMs, title }) {
-    Object.assign(this, { board, fleet, links, staleAfterMs });
+  constructor({ board, fleet, links, connections, staleAfterMs, title }) {
+    Object.assign(this, { board, fleet, links, connections, staleAfterMs });
     this._shown = new Map();
     this._drawnAt = -Infinity;
+    this._cost = 0;
     this.connection = null;
     $("title").textContent = title;
     document.title = title;
@@ -28,7 +30,7 @@ export class Header {
 
   /** Redraw the words unless that was done a moment ago: numbers that change faster cannot be read. */
   drawSoon(now) {
-    if (now - this._drawnAt >= EVERY_MS) this.draw(now);
+    if (now - this._drawnAt >= Math.max(EVERY_MS, SHARE * this._cost)) this.draw(now);
   }
 
   /** Redraw the words; `now` on the page's monotonic clock. */
@@ -50,6 +52,7 @@ export class Header {
     }
     this._drawStreams(now);
     this._drawEmptiness(total);
+    this._cost = performance.now() - now;
   }
 
   _drawStreams(now) {
@@ -69,7 +72,7 @@ export class Header {
   }
 
   _drawNotes() {
-    const oversized = this.links.reduce((sum, link) => sum + link.oversized, 0);
+    const oversized = this.connections.reduce((sum, { oversized: each }) => sum + each, 0);
     const malformed = this.fleet.malformed + oversized;
     const notes = [];
     if (malformed > 0) notes.push(say("malformed", malformed, shortText(malformed)));
@@ -108,6 +111,7 @@ export class Header {
     $("reverse").addEventListener("click", () => this._choose({ reversed: !this.board.reversed }));
     $("density").addEventListener("click", () => this._toggleDensity());
     $("retry").addEventListener("click", () => this.links.forEach((link) => link.state === "waiting" && link.connect()));
+    $("show-help").addEventListener("click", () => showHelp());
     $("language").addEventListener("change", () => this._speak($("language").value));
     for (const [state, name] of Object.entries(CHIPS)) {
       $(`chip-${name}`).addEventListener("click", () => this._choose({ wanted: this.board.wanted === state ? "" : state }));
@@ -118,7 +122,11 @@ export class Header {
 
   _key(event) {
     const typing = event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement;
-    if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey) {
+    const plain = !typing && !event.ctrlKey && !event.metaKey && !event.altKey;
+    if (event.key === "?" && plain) {
+      event.preventDefault();
+      showHelp();
+    } else if (event.key === "/" && plain) {
       event.preventDefault();
       $("filter").focus();
     } else if (event.key === "Escape" && event.target === $("filter")) {
@@ -179,4 +187,10 @@ export class Header {
       $(`chip-${name}`).setAttribute("aria-pressed", String(wanted === state));
     }
   }
+}
+
+function showHelp() {
+  $("help").open = true;
+  $("help").scrollIntoView({ block: "nearest" });
+  $("help").querySelector("summary").focus();
 }

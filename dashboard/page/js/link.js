@@ -13,6 +13,8 @@ import { retryDelay } from "./backoff.js";
 import { EventStreamParser } from "./sse.js";
 import { say } from "./words.js";
 
+const WORK_MS = 20; // after so much of reading what waits already, the page gets its turn
+
 export class Link {
   /**
    * `onEvent(data, now)` gets each event's data, `onChange()` tells that `state`, `reason` or `retryAt` changed, and
@@ -29,6 +31,7 @@ export class Link {
     this.oversized = 0;
     this._abort = null;
     this._timer = 0;
+    this._hurried = false;
     this._lastByteAt = 0;
   }
 
@@ -38,6 +41,14 @@ export class Link {
     if (this._abort !== null) return;
     this._become("connecting", this.reason);
     void this._run();
+  }
+
+  /** Connect anew, also if there is a connection. */
+  again() {
+    if (this._abort === null) return this.connect();
+    this._hurried = true;
+    this._abort.abort(new Error(""));
+    this._become("connecting", this.reason);
   }
 
   /** Give a silent connection up. Call about once a second. */
@@ -59,6 +70,11 @@ export class Link {
       reason = aborted ? abort.signal.reason.message : error instanceof TypeError ? say("link_unreachable") : String(error);
     }
     this._abort = null;
+    if (this._hurried) {
+      this._hurried = false;
+      this.connect();
+      return;
+    }
     this.failures += 1;
     const delay = retryDelay(this.failures, Math.random(), this.retry);
     this.retryAt = performance.now() + delay;
@@ -76,6 +92,7 @@ export class Link {
     }
     const parser = new EventStreamParser();
     const oversizedBefore = this.oversized;
+    let rested = performance.now();
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     for (;;) {
       const { value, done } = await reader.read();
@@ -89,6 +106,10 @@ export class Link {
         this.onEvent(data, now);
       }
       this.oversized = oversizedBefore + parser.oversized;
+      if (now - rested >= WORK_MS) {
+        await aPause();
+        rested = performance.now();
+      }
     }
   }
 
@@ -97,6 +118,10 @@ export class Link {
     this.reason = reason;
     this.onChange();
   }
+}
+
+function aPause() {
+  return new Promise((resolve) => { setTimeout(resolve); });
 }
 
 /** A refused request in words: its status, and the first line of the server's explanation. */

@@ -2,12 +2,14 @@
 
 import { Announcer } from "./announcer.js";
 import { Board } from "./board.js";
+import { Carrier } from "./carrier.js";
 import { Fleet } from "./fleet.js";
 import { Header } from "./header.js";
 import { Link } from "./link.js";
 import { languageOf, preferred, say, speak, spoken, translate } from "./words.js";
 
 const BEAT_MS = 1000;
+const SLEPT_MS = 10_000; // by so much more the time of day has gone on than the clock that stands still in a sleep
 
 async function configuration() {
   for (let attempt = 0; ; attempt += 1) {
@@ -20,20 +22,31 @@ async function configuration() {
   }
 }
 
+/** The streams' links, and what must be looked after: a link, or the carrier of several. */
 function open(streams, config, fleet, changed) {
-  return streams.map(({ url, label }, index) => {
+  const retry = { min: config.retry_min_ms, max: config.retry_max_ms };
+  const times = { retry, silenceMs: Math.max(4 * config.stale_after_ms, 10_000) };
+  const about = (label, index) => ({
+    label,
+    onEvent: (data, now) => { fleet.apply(index, data, now); changed(); },
+    onChange: () => changed(),
+    expects: () => fleet.hears(index),
+  });
+  const numbers = streams.map(({ url }) => Number(/^stream\/(\d+)$/.exec(url)?.[1] ?? NaN));
+  const relayed = numbers.filter((number) => !Number.isNaN(number));
+  const carrier = relayed.length < 2 ? null : new Carrier({
+    url: new URL("streams", document.baseURI).href,
+    ...times,
+    streams: new Map(relayed.map((number) => [number, about(streams[number].label, number)])),
+  });
+  const carried = new Map(relayed.map((number, i) => [number, carrier?.links[i]]));
+  const links = streams.map(({ url, label }, index) => {
     const address = new URL(url, document.baseURI);
     if (address.origin !== location.origin) throw new Error(`${label} is of another origin`);
-    return new Link({
-      url: address.href,
-      label,
-      retry: { min: config.retry_min_ms, max: config.retry_max_ms },
-      silenceMs: Math.max(4 * config.stale_after_ms, 10_000),
-      onEvent: (data, now) => { fleet.apply(index, data, now); changed(); },
-      onChange: () => changed(),
-      expects: () => fleet.hears(index),
-    });
+    return carried.get(numbers[index]) ?? new Link({ url: address.href, ...times, ...about(label, index) });
   });
+  const alone = links.filter((link) => link instanceof Link);
+  return { links, connections: carrier === null ? alone : [carrier, ...alone] };
 }
 
 /** Speak what the address says, else the first of the reader's languages that the page knows. */
@@ -44,11 +57,20 @@ function chooseLanguage() {
   translate(document.getElementById("tile").content);
 }
 
+/** The blanks between the elements of the template are for its authors: a third of what a tile would hold. */
+function stripIndentation(root) {
+  const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+  const blanks = [];
+  while (walker.nextNode()) if (/^\s*\n\s*$/.test(walker.currentNode.data)) blanks.push(walker.currentNode);
+  for (const blank of blanks) blank.remove();
+}
+
 async function main() {
   chooseLanguage();
   const config = await configuration();
   const staleAfterMs = config.stale_after_ms;
   const fleet = new Fleet({ staleAfterMs, forgetAfterMs: config.forget_after_ms, labels: config.streams.map((s) => s.label) });
+  stripIndentation(document.getElementById("tile").content);
   const board = new Board({
     element: document.getElementById("board"),
     template: document.getElementById("tile"),
@@ -57,20 +79,24 @@ async function main() {
     holdMs: config.hold_ms,
     onDrawn: () => {},
   });
-  const links = open(config.streams, config, fleet, () => board.schedule());
-  const header = new Header({ board, fleet, links, staleAfterMs, title: config.title });
+  const { links, connections } = open(config.streams, config, fleet, () => board.schedule());
+  const header = new Header({ board, fleet, links, connections, staleAfterMs, title: config.title });
   const announcer = new Announcer(document.getElementById("announcer"));
 
+  let ahead = Date.now() - performance.now();
   const beat = () => {
     const now = performance.now();
-    for (const link of links) link.check(now);
+    const slept = Date.now() - now - ahead;
+    ahead += slept;
+    if (slept > SLEPT_MS) for (const connection of connections) connection.again(); // what they said last is long ago
+    for (const connection of connections) connection.check(now);
     fleet.tick(now);
     board.tick(now);
     header.draw(now);
     announcer.tick(fleet.commands, header.connection, now);
   };
   board.onDrawn = () => header.drawSoon(performance.now());
-  for (const link of links) link.connect();
+  for (const connection of connections) connection.connect();
   setInterval(beat, Math.min(BEAT_MS, staleAfterMs / 2));
   document.addEventListener("visibilitychange", () => { if (!document.hidden) beat(); });
   window.addEventListener("online", () => links.forEach((link) => link.state === "waiting" && link.connect()));

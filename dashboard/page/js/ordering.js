@@ -4,43 +4,69 @@
 // order is total: equal commands never swap places.
 //
 // What hurts most is what most callers run into: failed and refused calls per second. A full bulkhead behind a closed
-// circuit hurts; an open circuit that nobody calls does not. The state only decides between equals.
+// circuit hurts; an open circuit that nobody calls does not. The state only decides between equals, and then the name: the
+// commands that are well stand in the order of their names, whatever their traffic does, and are found where they were.
+//
+// Numbers never rest. So a command keeps the number by which it was ranked until it differs from it by a fifth, or for
+// PATIENCE re-orderings: two that fail about equally often do not swap places every other second. It stands among those
+// that fail for a while after its last failure.
 
 import { say } from "./words.js";
 
 const BY_KEY = (a, b) => compared(a.key, b.key) || compared(a.id, b.id);
+const DIFFERENT = 1.2;
+const PATIENCE = 15; // re-orderings for which a number that differs by less is kept
+const RECOVERY = 5; // re-orderings for which it is kept when there is none left
 
 function compared(a, b) {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-function worstFirst(of) {
-  return (a, b) => of(b.view) - of(a.view);
-}
-
-function hurtsMost(a, b) {
-  return (
-    Number(a.stale) - Number(b.stale)
-    || b.view.failedRate - a.view.failedRate
-    || b.view.stateSeverity - a.view.stateSeverity
-    || b.view.errorRate - a.view.errorRate
-    || b.view.rate - a.view.rate
-  );
-}
-
+/** By what each sort ranks, the largest first. */
 export const SORTS = Object.freeze({
-  hurts: { compare: hurtsMost },
-  error: { compare: worstFirst((v) => v.errorRate) },
-  volume: { compare: worstFirst((v) => v.rate) },
-  refused: { compare: worstFirst((v) => v.refused) },
-  in_flight: { compare: worstFirst((v) => v.inFlight) },
-  mean: { compare: worstFirst((v) => v.latency.mean) },
-  p50: { compare: worstFirst((v) => v.latency.p50) },
-  p90: { compare: worstFirst((v) => v.latency.p90) },
-  p99: { compare: worstFirst((v) => v.latency.p99) },
-  p995: { compare: worstFirst((v) => v.latency.p995) },
-  name: { compare: () => 0 },
+  hurts: (view) => view.failedRate,
+  error: (view) => view.errorRate,
+  volume: (view) => view.rate,
+  refused: (view) => view.refused,
+  in_flight: (view) => view.inFlight,
+  mean: (view) => view.latency.mean,
+  p50: (view) => view.latency.p50,
+  p90: (view) => view.latency.p90,
+  p99: (view) => view.latency.p99,
+  p995: (view) => view.latency.p995,
+  name: () => 0,
 });
+
+/** The numbers by which commands are ranked, each kept until it is clearly another. */
+export class Ranking {
+  constructor(sortEveryMs) {
+    this.sortEveryMs = sortEveryMs;
+    this.choose("hurts");
+  }
+
+  /** Rank by another number, or anew by the same. */
+  choose(sort) {
+    this.sort = Object.hasOwn(SORTS, sort) ? sort : "hurts";
+    this._kept = new Map();
+  }
+
+  /** A function from command to number. Call once for each re-ordering. */
+  numbers(commands, now) {
+    const kept = new Map();
+    for (const command of commands) kept.set(command.id, this._judge(SORTS[this.sort](command.view), this._kept.get(command.id), now));
+    this._kept = kept;
+    return ({ id }) => kept.get(id).number;
+  }
+
+  _judge(number, kept, now) {
+    if (kept === undefined) return { number, at: now };
+    const age = (now - kept.at) / this.sortEveryMs;
+    if (number === kept.number) return { number, at: now };
+    if (number === 0) return age < RECOVERY ? kept : { number, at: now };
+    const different = number > kept.number * DIFFERENT || number * DIFFERENT < kept.number;
+    return different || age >= PATIENCE ? { number, at: now } : kept;
+  }
+}
 
 /** A sort's name as people read it. */
 export function sortLabel(name) {
@@ -48,10 +74,16 @@ export function sortLabel(name) {
 }
 
 /** The commands in order. `reversed` turns the sort around, but equal commands stay in the order of their keys. */
-export function ordered(commands, sort, reversed = false) {
-  const { compare } = SORTS[sort] ?? SORTS.hurts;
+export function ordered(commands, ranking, reversed, now) {
+  const number = ranking.numbers(commands, now);
   const sign = reversed ? -1 : 1;
-  const lastResort = sort === "name" ? sign : 1;
+  const lastResort = ranking.sort === "name" ? sign : 1;
+  const hurts = ranking.sort === "hurts";
+  const compare = (a, b) => (
+    (hurts ? Number(a.stale) - Number(b.stale) : 0)
+    || number(b) - number(a)
+    || (hurts ? b.view.stateSeverity - a.view.stateSeverity : 0)
+  );
   return [...commands].sort((a, b) => sign * compare(a, b) || lastResort * BY_KEY(a, b));
 }
 

@@ -74,9 +74,9 @@ export function scaleText(top) {
 
 /** A whole number, shortened from a million on. */
 export function shortText(value) {
-  if (value < 1e6) return String(Math.round(value));
-  const [unit, size] = value < 1e9 ? ["M", 1e6] : value < 1e12 ? ["G", 1e9] : ["T", 1e12];
-  return value < 1e15 ? `${(value / size).toFixed(1)}${unit}` : value.toExponential(1);
+  if (value < 999_999.5) return String(Math.round(value));
+  const [unit, size] = value < 999.95e6 ? ["M", 1e6] : value < 999.95e9 ? ["G", 1e9] : ["T", 1e12];
+  return value < 999.95e12 ? `${(value / size).toFixed(1)}${unit}` : value.toExponential(1);
 }
 
 /** A latency: "0.4 ms", "12 ms", "1.24 s". */

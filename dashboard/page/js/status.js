@@ -37,7 +37,8 @@ function next(link, now) {
 
 /** Nothing arrived lately, or the first attempt already failed. A process without commands has nothing to say. */
 function isSilent(link, now, staleAfterMs) {
+  if (link.lastEventAt !== null && now - link.lastEventAt < staleAfterMs) return false;
   if (link.state === "live" && !link.expects()) return false;
   if (link.lastEventAt === null) return link.failures > 0 || now - link.startedAt >= staleAfterMs;
-  return now - link.lastEventAt >= staleAfterMs;
+  return true;
 }

@@ -1,9 +1,10 @@
 // Tile: one command's element, and how it follows the command's view.
 //
-// Theory of operation. The markup is the <template> of index.html; here its slots are filled. Text goes in as text
-// nodes and attributes only, so a key can hold anything. Each slot remembers what it shows: an unchanged number costs
-// a comparison and touches no DOM. The sparkline and the ages are drawn in `drawTime`, once a second and only on
-// screen.
+// Theory of operation. A tile is its name and its condition first: an element with a heading. `fill` adds what is in the
+// <template> of index.html, three hundred nodes, and `empty` takes it away again: the board decides which tiles are worth
+// it. Text goes in as text nodes and attributes only, so a key can hold anything. Each slot remembers what it shows: an
+// unchanged number costs a comparison and touches no DOM. The sparkline and the ages are drawn in `drawTime`, once a second
+// and only on screen.
 
 import { isFull, readable, stateOfOne, stateSeverityOf } from "./aggregate.js";
 import { showName } from "./names.js";
@@ -32,23 +33,48 @@ export class Tile {
   constructor(template, command) {
     this.id = command.id;
     this.key = command.key;
-    this.element = template.content.firstElementChild.cloneNode(true);
-    this.visible = true;
-    this.drawnAt = -Infinity;
-    this._place = null;
-    this._text = new Map();
-    this._value = new Map();
-    this._attribute = new Map();
-    this._fields = new Map();
-    this._slots = new Map();
-    for (const node of this.element.querySelectorAll("[data-field]")) this._fields.set(node.dataset.field, node);
-    for (const node of this.element.querySelectorAll("[data-slot]")) this._slots.set(node.dataset.slot, node);
-    this._name(command);
+    this.template = template;
+    this.element = template.content.firstElementChild.cloneNode(false);
+    this.visible = false;
+    this.filled = false;
+    this._place = 0;
+    this._marks = new Map();
+    this._title = `command-${(serial += 1)}`;
+    this.element.setAttribute("aria-label", this.key);
+    this.element.dataset.command = this.key;
+    this.empty();
+  }
+
+  /** Show all that there is to say; drawn before it is put into the page, so that it costs one layout. */
+  fill(command, ceiling, fleet, now) {
+    const body = this.template.content.firstElementChild.cloneNode(true);
+    this._forget();
+    for (const node of body.querySelectorAll("[data-field]")) this._fields.set(node.dataset.field, node);
+    for (const node of body.querySelectorAll("[data-slot]")) this._slots.set(node.dataset.slot, node);
+    this.filled = true;
+    this._name(this._slots.get("name"));
+    this.draw(command, ceiling);
+    this.drawTime(command, fleet, now);
+    this.element.dataset.filled = "true";
+    this.element.replaceChildren(...body.childNodes);
+  }
+
+  /** Keep the name only. */
+  empty() {
+    const heading = element("h2", "name", "");
+    heading.append(document.createElement("bdi"));
+    this._forget();
+    this.filled = false;
+    this._name(heading.firstChild);
+    this.element.dataset.filled = "false";
+    this.element.replaceChildren(heading);
   }
 
   /** Show the command's current view. `ceiling` is the rate of the largest circle. */
   draw(command, ceiling) {
     const { view } = command;
+    this._drawMarks(command);
+    if (!this.filled) return;
     this._drawState(command);
     this._drawTraffic(view, ceiling);
     for (const name of COUNT_FIELDS) this._number(name, view.counts[name], shortText);
@@ -67,6 +93,7 @@ export class Tile {
 
   /** Show what moves with time alone: the sparkline, ages, how long nothing has been heard and who is in trouble. */
   drawTime(command, fleet, now) {
+    if (!this.filled) return;
     const points = command.history.until(Math.floor(now / 1000));
     const rates = points.map((p) => p.rate);
     const top = niceCeiling(Math.max(0, ...rates.filter((r) => !Number.isNaN(r))));
@@ -76,6 +103,7 @@ export class Tile {
     this._set("spark-top", `${scaleText(top)}/s`);
     this._set("stale", command.stale ? say("data_none_for", ageText((now - command.lastAt) / 1000)) : "");
     this._drawSince(command, now);
+    this._drawRestarts(command.restarts(now, fleet.forgetAfterMs));
     this._drawFailureAge(command, now);
     this._drawTransitions(command.transitions(now));
     this._drawInstances(command, fleet.troubled(command, now));
@@ -85,25 +113,35 @@ export class Tile {
   cutName(place) {
     if (place === this._place) return;
     this._place = place;
-    showName(this._slots.get("name"), this.key, place);
+    showName(this._nameNode, this.key, place);
   }
 
-  _name(command) {
-    const title = `command-${(serial += 1)}`;
-    const name = this._slots.get("name");
-    name.id = title;
-    name.parentElement.setAttribute("aria-label", command.key); // its pieces are blocks, which are read with a space between
-    this.cutName(0);
-    this.element.setAttribute("aria-label", command.key);
-    this.element.dataset.command = command.key;
+  _name(node) {
+    node.id = this._title;
+    node.parentElement.setAttribute("aria-label", this.key); // its pieces are blocks, which are read with a space between
+    this._nameNode = node;
+    showName(node, this.key, this._place);
   }
 
-  _drawState({ view, stale }) {
+  /** Forget what the slots show: they are made anew. */
+  _forget() {
+    this._text = new Map();
+    this._value = new Map();
+    this._attribute = new Map();
+    this._fields = new Map();
+    this._slots = new Map();
+  }
+
+  /** What can be told of a tile without its numbers. */
+  _drawMarks({ view, stale }) {
     this._own("data-group", view.group);
     this._own("data-state", view.state);
     this._own("data-severity", String(view.severity));
     this._own("data-state-severity", String(view.stateSeverity));
     this._own("data-stale", stale ? "true" : "false");
+  }
+
+  _drawState({ view, stale }) {
     this._drawGroup(view.group);
     this._field("state", view.stateText, view.state);
     this._attr("icon", "href", `#switch-${view.state}`);
@@ -133,6 +171,12 @@ export class Tile {
     const { seconds, longer } = command.history.failing(FAILING);
     const failing = stale || errorSeverity(view.errorRate) === 0 ? 0 : seconds;
     this._field("failing", failing === 0 ? "" : say(longer ? "failing_longer" : "failing_for", ageText(failing)), failing);
+  }
+
+  /** A process that was restarted: numbers that began anew, and perhaps one that will not stay up. */
+  _drawRestarts(restarts) {
+    const { times, agoMs } = restarts ?? { times: 0, agoMs: 0 };
+    this._field("restarted", times === 0 ? "" : say("restarted", ageText(agoMs / 1000), times, shortText(times)), times);
   }
 
   _drawFailure(failure) {
@@ -262,8 +306,8 @@ export class Tile {
   }
 
   _own(attribute, value) {
-    if (this._attribute.get(attribute) === value) return;
-    this._attribute.set(attribute, value);
+    if (this._marks.get(attribute) === value) return;
+    this._marks.set(attribute, value);
     this.element.setAttribute(attribute, value);
   }
 

@@ -22,8 +22,10 @@ export const REFUSALS = Object.freeze([
 export const LATENCIES = Object.freeze(["mean", "p0", "p25", "p50", "p75", "p90", "p95", "p99", "p995", "p100"]);
 export const STATES = Object.freeze(["open", "forced_open", "half_open", "closed", "forced_closed", "disabled"]);
 
-/** Counts of the stream that are named like a policy's own refusals, and are none. */
-const NO_REFUSALS = Object.freeze(["shadow_rejected"]);
+const OWN = "_rejected"; // how the names of a policy's own refusals end
+
+/** Counts of the stream that are named so, and are none. */
+const NOT_OWN = new Set([...EVENTS, "shadow_rejected"]);
 const MOST_OWN = 12; // a tile has no room for more
 
 const HYSTRIX_COUNTS = Object.freeze({
@@ -110,8 +112,8 @@ function ofResilience(message) {
 
 /** What policies of the users' own have refused, by name of the policy: what is counted as NAME_rejected. */
 function ofOwnRefusals(counts) {
-  const own = Object.keys(counts).filter((name) => /._rejected$/.test(name) && !EVENTS.includes(name) && !NO_REFUSALS.includes(name));
-  return new Map(own.slice(0, MOST_OWN).map((name) => [name.slice(0, -"_rejected".length).slice(0, 100), count(counts[name])]));
+  const own = Object.keys(counts).filter((name) => name.length > OWN.length && name.endsWith(OWN) && !NOT_OWN.has(name));
+  return new Map(own.slice(0, MOST_OWN).map((name) => [name.slice(0, -OWN.length).slice(0, 100), count(counts[name])]));
 }
 
 /** What such policies show of themselves, by "POLICY.NAME"; of any sign. */

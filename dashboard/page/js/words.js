@@ -91,6 +91,10 @@ export const TABLE = Object.freeze({
   and_more: [(n) => `and ${n} more`, (n) => `외 ${n}개`],
   sum: ["sum of its endpoints", "엔드포인트 합계"],
   instances: [(n) => `${n} ${plural(n, "instance", "instances")}`, (n) => `인스턴스 ${n}개`],
+  restarted: [
+    (age, n, text) => (n > 1 ? `${text} restarts, the last one ${age} ago` : `restarted ${age} ago`),
+    (age, n, text) => (n > 1 ? `재시작 ${text}회, 마지막은 ${age} 전` : `${age} 전에 재시작됨`),
+  ],
   instances_silent: [(n, silent) => `${n} ${plural(n, "instance", "instances")}, ${silent} silent`, (n, silent) => `인스턴스 ${n}개, ${silent}개 응답 없음`],
 
   // A tile: numbers.
@@ -165,6 +169,27 @@ export const TABLE = Object.freeze({
   ],
   legend_filter_press: ["Press", "검색하려면"],
   legend_filter_do: ["to filter.", "키를 누르세요."],
+
+  // Help.
+  help: ["What the words mean", "용어 설명"],
+  help_short: ["Help", "도움말"],
+  help_windows: ["Counts and rates are those of the last ten seconds, percentiles those of the last minute.", "횟수와 비율은 최근 10초, 백분위수는 최근 1분을 기준으로 합니다."],
+  help_closed: ["Calls go through.", "호출이 그대로 실행됩니다."],
+  help_open: ["Calls are refused at once and not tried, because too many have failed.", "실패가 많아 호출을 시도하지 않고 바로 거부합니다."],
+  help_half_open: ["A few calls are let through to find out whether the service works again.", "서비스가 복구되었는지 보려고 호출 몇 건만 실행합니다."],
+  help_forced: ["An operator has set the state, and only an operator can end it.", "운영자가 정한 상태이며, 운영자만 해제할 수 있습니다."],
+  help_failing: ["The circuit lets calls through, but a third of them or more fail or are refused.", "서킷은 닫혀 있지만 호출의 3분의 1 이상이 실패하거나 거부됩니다."],
+  help_stale: ["Nothing has been heard of the command lately: its numbers are old.", "한동안 데이터가 없어 수치가 오래되었습니다."],
+  help_refused: ["Calls that were not tried: the circuit was open, or a limit was reached.", "서킷이 열려 있거나 한도에 이르러 시도하지 않은 호출입니다."],
+  help_rejected: ["Calls that a limit refused, and not the open circuit.", "열린 서킷이 아니라 한도 때문에 거부된 호출입니다."],
+  help_short_circuited: ["Calls that the open circuit refused.", "열린 서킷이 거부한 호출입니다."],
+  help_semaphore_rejected: ["As many calls were running as may run at once.", "동시에 실행할 수 있는 호출 수가 가득 찼습니다."],
+  help_no_time_left: ["The caller's own time was over before the call began.", "호출을 시작하기 전에 호출한 쪽의 시간이 다 되었습니다."],
+  help_bad_request: ["The caller's own mistake, which says nothing about the service.", "호출한 쪽의 잘못이며, 서비스 상태와는 관계가 없습니다."],
+  help_raised: ["Calls whose caller got an exception.", "호출한 쪽이 예외를 받은 호출입니다."],
+  help_fallbacks: ["A substitute answers when a call fails or is refused.", "호출이 실패하거나 거부되면 대신 응답합니다."],
+  help_in_flight: ["Calls that are running now, of those that may run at once.", "지금 실행 중인 호출과 동시에 실행할 수 있는 호출 수입니다."],
+  help_p99: ["99 of 100 calls took no longer than this.", "호출 100건 중 99건이 이 시간 안에 끝났습니다."],
 
   // Units.
   seconds: [(n) => `${n} s`, (n) => `${n}초`],
