@@ -15,7 +15,7 @@ from ..commands.command import Command, internals_of
 from ..commands.command_table import CommandTable
 from ..drivers.workers import WorkerPool
 from ..engine.call_accounting import CallAccounting
-from ..engine.callables import GUARD, name_of, wrap_like
+from ..engine.callables import GUARD, USUAL_GROUP, name_of, said, wrap_like
 from ..engine.command_runtime import CommandRuntime
 from ..engine.compiler import compiled
 from ..engine.error_translation import translated
@@ -50,7 +50,7 @@ def enter(fn: Callable[..., Any], declaration: Declaration, below: Guard | None)
     """Check everything, then change the command, or make it."""
     module, qualname = name_of(fn)
     assert not callable(declaration.key)
-    name, group = f"{module}.{qualname}", declaration.group or module
+    name, group = f"{module}.{qualname}", declaration.group or said(fn, USUAL_GROUP, str) or module
     is_derived = declaration.key is None or declaration.is_derived
     if declaration.is_derived and declaration.key is not None:
         name = declaration.key

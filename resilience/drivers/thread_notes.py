@@ -20,6 +20,7 @@ NOTE: Final = ("resilience ran this call on a worker thread, because its command
 
 _COMPLAINT: Final = re.compile("|".join([
     r"created in a thread can only be used in that same thread",  # sqlite3, Django's database wrappers
+    r"database table is locked: ",  # sqlite3: another connection to one in-memory database, as Django's tests have it
     r"_thread\._local' object has no attribute",  # threading.local
     r"current event loop in thread",  # asyncio.get_event_loop()
     r"signal only works in main thread",

@@ -13,7 +13,7 @@ import functools
 import inspect
 import types
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import wrapt
 
@@ -157,6 +157,10 @@ def innermost(fn: Any) -> Any:
     """What is beneath all wrappers of *fn*."""
     *_, inner = layers(fn)
     return inner
+
+
+#: Attribute of a function: the group of its command unless somebody says another, in the place of its module.
+USUAL_GROUP: Final = "__resilience_group__"
 
 
 def name_of(fn: Callable[..., Any]) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from ..core.callbacks import call_back
@@ -95,7 +95,7 @@ class Judging:
         """
         rules, cancelled = self.rules, cause_of(timeout)
         return rules is not None and bool(rules.refused) and cancelled is not None and self._asked(
-            functools.partial(_speaks_of, rules.refused), cancelled) is True
+            functools.partial(speaks_of, rules.refused), cancelled) is True
 
     def _asked(self, rule: Callable[[Any], Any], error: BaseException) -> Any:
         try:
@@ -121,13 +121,13 @@ class Judging:
         verdict = _said(rules.judge(Ending(error=error))) if rules.judge is not None else None
         if verdict is not None:
             return IGNORED if verdict is Verdict.GOOD else OUTCOME_OF[verdict]  # raised all the same: no success
-        if _speaks_of(rules.caller_faults, error):
+        if speaks_of(rules.caller_faults, error):
             return IGNORED
-        if _speaks_of(rules.refused, error):
+        if speaks_of(rules.refused, error):
             return OUTCOME_OF[Verdict.REFUSED]
-        if _speaks_of(rules.busy, error):
+        if speaks_of(rules.busy, error):
             return OUTCOME_OF[Verdict.BUSY]
-        if rules.exceptions is not None and _speaks_of(rules.exceptions, error):
+        if rules.exceptions is not None and speaks_of(rules.exceptions, error):
             return FAILURE
         if self._status is not None and (status := status_of(error)) is not None:
             verdicts, judge = self._status
@@ -310,7 +310,8 @@ def _said(word: Any) -> Verdict | None:
             from None
 
 
-def _speaks_of(rules: tuple[Any, ...], error: BaseException) -> bool:
+def speaks_of(rules: Iterable[Any], error: BaseException) -> bool:
+    """Whether one of *rules*, each a class, a function or the name of either, means *error*."""
     for rule in rules:
         meant = _looked_up(rule) if isinstance(rule, str) else rule
         if is_a(error, meant) if isinstance(meant, type) else callable(meant) and meant(error):

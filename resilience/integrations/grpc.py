@@ -22,6 +22,7 @@ The interceptor passes the caller's ``deadline()`` on as the RPC's own timeout, 
 
 from __future__ import annotations
 
+import functools
 import threading
 import weakref
 from collections.abc import Callable, Generator, Iterator
@@ -125,7 +126,7 @@ class RpcGuards:
         check_plain(key, "key", "a method")
         settings = {"group": "grpc", "failures": FAILURES, **settings}
         if settings["failures"] is not None:
-            settings["failures"] = _of_messages(settings["failures"])
+            settings["failures"] = _of_messages(FailureRules.meant(settings["failures"]))
         once = {name: value for name, value in settings.items() if name != "retry"}
 
         def by(continuation: Any, details: Any, request: Any) -> str:
@@ -137,9 +138,12 @@ class RpcGuards:
         self.stream: Any = command(key=by, **once)(stream)
 
 
-def _of_messages(failures: Any) -> FailureRules:
-    """The rules, which are asked about messages and errors, and not about what is Begun."""
-    rules = FailureRules.meant(failures)
+@functools.lru_cache(maxsize=64)
+def _of_messages(rules: FailureRules) -> FailureRules:
+    """The rules, which are asked about messages and errors, and not about what is Begun.
+
+    The same for the same *rules*: interceptors of several channels share the command of a method, and must agree.
+    """
     given, items = rules.judge, rules.items
 
     def judge(ending: Ending) -> Any:

@@ -40,7 +40,8 @@ from ..core.vendor_errors import as_vendor_error
 from ..core.verdict import FailedResultError
 from ..drivers.deadline_context import attach, current, deadline_headers, detach, in_use
 from ..drivers.sleeping import async_sleeper, sleeper
-from ..engine.judging import BEGINS_WITH_HEAD
+from ..engine.callables import USUAL_GROUP
+from ..engine.judging import BEGINS_WITH_HEAD, speaks_of
 from ..errors import CallTimeoutError, ConfigError, RejectedError, ResilienceError
 from ..registry import Registry
 from .http_retries import RequestRetries
@@ -88,6 +89,29 @@ class ClientTerms:
     is_pulled: bool = False
 
 
+class _Clients:
+    """What all clients that are guarded call refusals of their own pools, and mistakes of their callers.
+
+    The functions are the same for each of them, since guards of several clients share the command of a host, and must
+    say the same of it.
+    """
+
+    def __init__(self) -> None:
+        refused: dict[ExceptionRule, None] = {}  # both are copied in one step: other threads may add to them
+        mistakes: dict[ExceptionRule, None] = {}
+        self._refused, self._mistakes = refused, mistakes
+        self.had_no_room: Callable[[BaseException], bool] = lambda error: speaks_of(tuple(refused), error)
+        self.misused: Callable[[BaseException], bool] = lambda error: speaks_of(tuple(mistakes), error)
+
+    def learn(self, client: ClientTerms) -> None:
+        """Know the words of one more client."""
+        self._refused.update(dict.fromkeys(client.pool_errors))
+        self._mistakes.update(dict.fromkeys(client.caller_faults))
+
+
+_CLIENTS: Final = _Clients()
+
+
 # -- exchanges
 
 class Exchanges:
@@ -133,12 +157,13 @@ class Exchanges:
         registry = default_registry if registry is None else registry
         self.clock = registry.clock
         rules = FailureRules.meant(settings.pop("failures", None) or http_status())
-        group = settings.setdefault("group", name)
+        _CLIENTS.learn(client)
+        setattr(exchange, USUAL_GROUP, name)  # said in the settings, it would contradict that of another client
         exchange.__module__, _, exchange.__qualname__ = name.partition(".")
         setattr(exchange, BEGINS_WITH_HEAD, True)
         rules = attrs.evolve(
-            rules, refused=(*rules.refused, *client.pool_errors),
-            caller_faults=(*rules.caller_faults, *client.caller_faults),
+            rules, refused=(*rules.refused, _CLIENTS.had_no_room),
+            caller_faults=(*rules.caller_faults, _CLIENTS.misused),
             exceptions=(Exception,) if rules.exceptions is None else rules.exceptions)
         self.guarded: Callable[..., Any] = command(key=self._key, failures=rules, **settings)(exchange)
         self.resilience: Command | KeyedCommands = vars(self.guarded)["resilience"]
@@ -146,7 +171,8 @@ class Exchanges:
         self.open: Callable[..., Any] = (
             self.guarded if isinstance(handle, Command) else opener(keyspace_of(handle), key))
         self._retries = RequestRetries(
-            retry, self._may_repeat, group, tuple(_several(settings.get("ignore", ()))), registry)
+            retry, self._may_repeat, settings.get("group") or name, tuple(_several(settings.get("ignore", ()))),
+            registry)
         self.has_retry = self._retries.are_on
         self.left: weakref.WeakSet[Any] = weakref.WeakSet()
 
