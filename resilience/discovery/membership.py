@@ -4,7 +4,7 @@
 |---|---|
 | lists instances | these are the set; what stays keeps what is known of it, what is gone drains |
 | lists some entries with mistakes | the others are the set; each mistake is told of once |
-| lists an instance more than once | the first is in the set, and the others are no reason to refuse the list |
+| lists an instance more than once | that is a mistake; no reason to refuse the list, if instances enter themselves |
 | lists more mistakes than instances, too many entries, or weights that are all 0 | the list is refused, the set stays |
 | lists nobody | the set stays: a registry that has restarted knows nobody yet, and a set of nobody serves nobody |
 | lists less than half of a set that enters itself there | what is missing stays for a while: it may have restarted |
@@ -120,12 +120,13 @@ class Membership:
         """What a listing would do that has come at *now*."""
         instances, mistakes = dict[str, Instance](), list(listing.mistakes)
         for each in listing.instances:
-            first = instances.setdefault(each.name, each)
-            if first is not each and not (listing.is_leased and first == each):  # it may have restarted as another one
+            if each.name not in instances:
+                instances[each.name] = each
+            elif not (listing.is_leased and instances[each.name] == each):  # it may have restarted under another ID
                 mistakes.append(f"{each.name} is there twice; give it a weight instead")
         known = frozenset(mistakes[:_MOST_MISTAKES])
         news = tuple(each for each in dict.fromkeys(mistakes[:_MOST_MISTAKES]) if each not in self._mistakes)
-        verdict, trouble = _refusal(listing, instances)
+        verdict, trouble = _refusal(listing, instances, len(listing.mistakes if listing.is_leased else mistakes))
         if verdict is not None:
             return Update(verdict, self.instances, mistakes=news, all_mistakes=known, trouble=trouble)
         before = self.instances
@@ -171,10 +172,9 @@ class Membership:
                 if name not in listed and name not in listing.unavailable} if has_shrunk else {}
 
 
-def _refusal(listing: Listing, instances: Mapping[str, Instance]) -> tuple[Verdict | None, str]:
+def _refusal(listing: Listing, instances: Mapping[str, Instance], mistakes: int) -> tuple[Verdict | None, str]:
     """Whether a list is not taken, and why; None: it is."""
-    mistakes = len(listing.mistakes)
-    entries = len(listing.instances) + mistakes
+    entries = len(listing.instances) + len(listing.mistakes)
     if entries > MAX_INSTANCES:
         return Verdict.REFUSED, f"it lists more than {MAX_INSTANCES} instances"
     if mistakes > len(instances):

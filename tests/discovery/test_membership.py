@@ -43,7 +43,7 @@ class Model:
         self.news = {each for each in mistakes if each not in self.told}
         self.told = set(mistakes)
         nothing: tuple[set[str], set[str], set[str]] = set(), set(), set()
-        if unusable > len(unique):
+        if (unusable if is_leased else len(mistakes)) > len(unique):
             return "refused", *nothing
         if not unique:
             return "empty", *nothing

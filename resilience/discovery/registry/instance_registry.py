@@ -356,8 +356,12 @@ class InstanceRegistry:
         Raises:
             RefusedError: It is.
         """
-        if unix_ms > now.unix_ms + self.settings.max_clock_ahead * 1000:
+        if unix_ms > self._most_ms(now):
             raise RefusedError(400, "clock_ahead", "lastDirtyTimestamp is too far in the future: is the clock right?")
+
+    def _most_ms(self, now: Moment) -> int:
+        """The latest time that anybody may speak of, in milliseconds since 1970."""
+        return now.unix_ms + int(self.settings.max_clock_ahead * 1000)
 
     # -- time
 
@@ -374,6 +378,9 @@ class InstanceRegistry:
         if now.s >= self._next_purge_s:
             self._next_purge_s = now.s + PURGE_EVERY_S
             self.table.purge(now)
+            for key in self.table.put_right(self._most_ms(now), self.name, now):
+                self.counts["put_right"] += 1
+                self.changed(key, Change.REGISTERED)
         if now.s >= self._next_recount_s:
             self._next_recount_s = now.s + self.settings.recount_interval
             self.preservation.recount(len(self))

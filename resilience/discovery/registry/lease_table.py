@@ -15,7 +15,7 @@ from typing import Final
 
 import attrs
 
-from .entry import ADDED, DELETED, Entry
+from .entry import ADDED, DELETED, MODIFIED, Entry
 from .instance import UNKNOWN, UP, Instance
 from .lease import Lease, Tombstone, Tombstones
 from .moment import Moment
@@ -24,6 +24,7 @@ from .recent_changes import RecentChanges
 from .self_preservation import SelfPreservation
 from .settings import RegistrySettings
 from .snapshot import Snapshot, SnapshotBuilder
+from .version import Stamp, Version
 
 Key = tuple[str, str]
 #: Parts that have a digest each.
@@ -155,6 +156,22 @@ class LeaseTable:
         self.preservation.lease_ended()
         times = lease.times(now.unix_ms if evicted else 0)
         self._note(Entry(lease.entry.instance, DELETED, now.unix_ms, times), now)
+
+    def put_right(self, most_ms: int, origin: str, now: Moment) -> list[Key]:
+        """Give a new version, of the registry *origin*, to what has one of a time after *most_ms*; what that was.
+
+        It is from when the clock of a registry was wrong. None that has the right time takes it, and what comes after
+        it would be later still.
+        """
+        stamp, found = Stamp(now.unix_ms, origin), list[Key]()
+        for lease in self:
+            known, operated = lease.version, lease.override_stamp
+            if max(known.era_ms, known.stamp.ms, operated.ms) > most_ms:
+                found.append(lease.key)
+                self.change(lease, lease.entry.instance, MODIFIED, now,
+                            version=Version(min(known.era_ms, now.unix_ms), False, stamp),
+                            override_stamp=min(operated, stamp))
+        return found
 
     def bury(self, key: Key, tombstone: Tombstone, now: Moment) -> None:
         """An instance has left."""
