@@ -22,7 +22,7 @@ from ..core.events import CommandConfigured, State, StateChanged, Trigger
 from ..core.failover import RestState
 from ..core.outcome import Event
 from ..core.reasons import FAILED
-from ..core.setting_names import nearest
+from ..core.setting_names import did_you_mean
 from ..core.sharing import shared
 from ..drivers.workers import WorkerPool
 from ..engine.call_accounting import CallAccounting
@@ -169,9 +169,8 @@ class CommandInternals:
         live = live_settings()
         for name in changes:
             if name not in live:
-                near = nearest(name, live)
-                hint = f"; did you mean {near}?" if near else ""
-                raise ConfigError(f"{name} cannot be changed on a live command; {', '.join(live)} can{hint}", name)
+                raise ConfigError(f"{name} cannot be changed on a live command; {', '.join(live)} can"
+                                  f"{did_you_mean(name, live, before='; ')}", name)
         for name, value in changes.items():
             self.check_setting(name, value)
 

@@ -23,6 +23,7 @@ from .structure import mistakes_in, structured, told
 
 _T = TypeVar("_T")
 _POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+_BARE = re.compile(r"[A-Za-z0-9_-]+").fullmatch
 _DEEPEST = 4  # commands.KEY.breaker.open_for
 _ENDLESS = re.compile(r"[0-9][0-9_]{999}")
 
@@ -208,11 +209,11 @@ def _dotted(path: tuple[str | int, ...]) -> str:
         if isinstance(step, int):
             key += f"[{step}]"
         else:
-            name = step if re.fullmatch(r"[A-Za-z0-9_-]+", step) else _quoted(step)
+            name = toml_key(step)
             key += f".{name}" if key else name
     return key
 
 
-def _quoted(name: str) -> str:
-    """The name as TOML writes it, so that a message stays on one line."""
-    return json.dumps(name, ensure_ascii=not name.isprintable())
+def toml_key(name: str) -> str:
+    """The name of a key as TOML writes it, on one line: in quotes if it must be."""
+    return name if _BARE(name) else json.dumps(name, ensure_ascii=not name.isprintable())

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Final
 
-from ..core.setting_names import nearest
+from ..core.setting_names import did_you_mean
 from .secret_names import is_telling
 
 #: Durations by name, and from which whole number on they look like milliseconds: Hystrix, resilience4j and gRPC's
@@ -92,9 +92,9 @@ def unknown(name: str, known: Collection[str], *, path: tuple[str | int, ...] = 
         what: What the keys are.
     """
     names = sorted(known)
-    near = nearest(name, names)
-    if near is not None:
-        return f"unknown {what}; did you mean {near}?"
+    hint = did_you_mean(name, names)
+    if hint:
+        return f"unknown {what}; {hint}"
     if (path and path[0] in ("defaults", "commands", "groups", "guards") and isinstance(value, Mapping) and value
             and not any(key in known or isinstance(each, Mapping) for key, each in value.items())):
         return f'unknown {what}; if it is a policy of your own, name its module on top: imports = ["module"]'

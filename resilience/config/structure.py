@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 
 from ..core.checks import Check, NumberCheck
-from ..core.setting_names import nearest
+from ..core.setting_names import did_you_mean
 from ..errors import ConfigError
 from .constraints import constraints
 from .hints import unknown, value_hint
@@ -207,17 +207,17 @@ def _choice_hint(value: Any, wanted: Any) -> str:
         return ""
     if typing.get_origin(wanted) is tuple:
         return f"; write [{json.dumps(value, ensure_ascii=False)}]" if str in typing.get_args(wanted) else ""
-    near = nearest(value, map(str, typing.get_args(wanted))) if typing.get_origin(wanted) is typing.Literal else None
-    return f"; did you mean {near}?" if near else ""
+    words = map(str, typing.get_args(wanted)) if typing.get_origin(wanted) is typing.Literal else ()
+    return did_you_mean(value, words, before="; ")
 
 
 def _check_names(field: attrs.Attribute[Any], value: Any) -> None:
     """Raise ConfigError for a name in a list that is none of those that its items may be, with the nearest."""
     known = constraints(field.validator).get("items", {}).get("enum", ())
     for each in value if isinstance(value, tuple) and known else ():
-        near = nearest(each, known) if isinstance(each, str) and each not in known else None
-        if near is not None:
-            raise ConfigError(f"must be some of {', '.join(known)}, not {each!r}; did you mean {near}?")
+        hint = did_you_mean(each, known) if isinstance(each, str) and each not in known else ""
+        if hint:
+            raise ConfigError(f"must be some of {', '.join(known)}, not {each!r}; {hint}")
 
 
 def is_mapping(wanted: Any) -> bool:

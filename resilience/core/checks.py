@@ -20,7 +20,7 @@ import attrs
 from ..errors import ConfigError
 from .callbacks import GIVE_PLAIN, is_plain
 from .plain_numbers import bare_number, bare_numbers, is_number, keep
-from .setting_names import nearest, unknown_option
+from .setting_names import did_you_mean, unknown_option
 
 _Class = TypeVar("_Class", bound=type)
 
@@ -194,8 +194,7 @@ class ChoiceCheck(Check):
 
     def hint(self, value: Any) -> str:
         """The word that was most likely meant."""
-        near = nearest(value, self.words) if isinstance(value, str) else None
-        return f"did you mean {near}?" if near else ""
+        return did_you_mean(value, self.words) if isinstance(value, str) else ""
 
     @property
     def json_schema(self) -> dict[str, Any]:

@@ -45,6 +45,12 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return near[0] if near else None
 
 
+def did_you_mean(name: str, known: Iterable[str], before: str = "") -> str:
+    """The question whether the nearest of the *known* names is meant, behind *before*; "" if none is near."""
+    near = nearest(name, known)
+    return f"{before}did you mean {near}?" if near else ""
+
+
 def unknown_option(name: str, known: Iterable[str], where: str, value: Any = None) -> ConfigError:
     """The error for a setting that does not exist, with the nearest one that does.
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from types import FunctionType
 from typing import Any, TypeVar, Unpack, overload
 
-from ..core.setting_names import nearest
+from ..core.setting_names import did_you_mean
 from ..engine.callables import GUARD
 from ..errors import ConfigError
 from .arguments import CommandArguments
@@ -66,9 +66,8 @@ def _chosen(cls: type[Any], only: tuple[str, ...], except_: tuple[str, ...]) -> 
     for said, named in (("only", only), ("except_", except_)):
         for name in named:
             if name not in own:
-                near = nearest(name, own)
                 raise ConfigError(f"guard_class: {cls.__qualname__} defines no method {name}"
-                                  f"{f'; did you mean {near}?' if near else ''}", said)
+                                  f"{did_you_mean(name, own, before='; ')}", said)
     names = [name for name in only or tuple(own) if name not in except_ and (only or not name.startswith("_"))]
     if not names:
         raise ConfigError(f"guard_class: {cls.__qualname__} defines no public method to guard; name some in only=",

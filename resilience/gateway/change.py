@@ -7,6 +7,7 @@ built; if that fails, what was made is ended, and nobody has noticed.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import weakref
 from collections.abc import Callable, Iterable, Mapping
@@ -25,6 +26,15 @@ Part = TypeVar("Part")
 
 def at_once(act: Act) -> None:
     """Do it: nothing else has to be built first."""
+    act()
+
+
+def if_a_loop_runs(act: Act) -> None:
+    """Do it in the running event loop; if none runs, it is done later, by whoever needs it first."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
     act()
 
 

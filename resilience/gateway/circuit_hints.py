@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import weakref
 from collections.abc import Mapping
 
@@ -10,7 +9,7 @@ from ..core.failover import RestState
 from ..registry import Registry
 from ..shared.circuit_hints import CircuitHints, Quorum
 from ..shared.connection import Connection
-from .change import Change
+from .change import Change, if_a_loop_runs
 from .config.shared import SharedSettings
 from .service import Service
 from .shared_state import METRICS
@@ -62,11 +61,7 @@ def hints_of(settings: SharedSettings | None, connection: Connection | None, ser
     def come_into_force() -> None:
         hints.services = services
         METRICS.of(registry).hints = weakref.ref(hints.hints)
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:  # it begins when the gateway does
-            return
-        hints.hints.start()
+        if_a_loop_runs(hints.hints.start)
 
     change.once_in_force(come_into_force)
     return hints

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import os
 import weakref
@@ -17,7 +16,7 @@ from ..registry import Registry
 from ..shared.circuit_hints import CircuitHints
 from ..shared.connection import CONNECT_S, KEY, Connection
 from ..shared.redis_client import redis_module
-from .change import Change
+from .change import Change, if_a_loop_runs
 from .config.shared import SharedSettings
 
 
@@ -47,11 +46,7 @@ def connection_of(settings: SharedSettings | None, registry: Registry, change: C
 
     def come_into_force() -> None:
         METRICS.of(registry).connection = weakref.ref(connection)
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:  # it begins when it is first needed
-            return
-        connection.start()
+        if_a_loop_runs(connection.start)
 
     change.once_in_force(come_into_force)
     return connection

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import Metric
@@ -17,6 +16,7 @@ from ..errors import ConfigError
 from ..metrics.exports import as_utf8
 from ..metrics.prometheus import OncePerRegistry
 from ..registry import Registry, table_of
+from .change import if_a_loop_runs
 from .config.endpoints import EndpointConfig
 from .config.sources import SourceConfig, SourceHost
 from .served_endpoint import ServedEndpoint
@@ -72,7 +72,7 @@ def take_over(service: Service, registry: Registry, previous: Service | None) ->
         age_s = None if old is None else old.age_s
         watch.begin_with(Listing.of(map(_said, previous.listed)).instances, age_s or 0.0)
     METRICS.of(registry).adopt(service.name, watch)
-    begin([watch])
+    if_a_loop_runs(watch.start)
 
 
 class SourceMetrics:
@@ -108,20 +108,11 @@ class SourceMetrics:
 METRICS: Final = OncePerRegistry(SourceMetrics)
 
 
-def begin(watches: Iterable[Watch | None]) -> None:
-    """Start *watches*, if an event loop runs; else they begin with the first request, or when they are waited for."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    for each in watches:
-        if each is not None:
-            each.start()
-
-
 async def known(services: Callable[[], Mapping[str, Service]]) -> None:
     """Wait until every required source of the *services*, as they are then, has given a list, or one was kept."""
-    begin(each.watch for each in services().values())
+    for each in services().values():
+        if each.watch is not None:
+            each.watch.start()
     while awaited := [each.watch for each in services().values() if each.watch is not None and each.watch.is_awaited]:
         await awaited[0].known()
 

@@ -12,7 +12,7 @@ somebody had forced stays forced.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
@@ -44,13 +44,7 @@ def forced_open(target: Target) -> Iterator[Command]:
     Raises:
         ConfigError: The command has no breaker.
     """
-    handle = handle_of(target)
-    before = handle.state
-    handle.force_open()
-    try:
-        yield handle
-    finally:
-        _settle_into(handle, before)
+    yield from _forced(target, Command.force_open)
 
 
 @context_manager
@@ -63,9 +57,13 @@ def forced_closed(target: Target) -> Iterator[Command]:
     Raises:
         ConfigError: The command has no breaker.
     """
+    yield from _forced(target, Command.force_closed)
+
+
+def _forced(target: Target, force: Callable[[Command], object]) -> Iterator[Command]:
     handle = handle_of(target)
     before = handle.state
-    handle.force_closed()
+    force(handle)
     try:
         yield handle
     finally:

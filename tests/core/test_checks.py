@@ -18,7 +18,6 @@ from resilience.core.checks import (
     as_tuple,
     callable_or_none,
     flag,
-    nearest,
     number,
     one_of,
     ordinary_exceptions,
@@ -28,6 +27,7 @@ from resilience.core.checks import (
     text,
     wrong_kind,
 )
+from resilience.core.setting_names import nearest
 
 ALL = [number(above=0, most=1), number(least=1, whole=True, optional=True), text(), text(optional=True), flag,
        callable_or_none, rising_shares, ordinary_exceptions]

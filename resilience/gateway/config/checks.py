@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import ssl
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
 
+from ...core.setting_names import did_you_mean
 from ...errors import ConfigError
 
 Check = Callable[[Any], str | None]
@@ -77,9 +77,8 @@ filled.json_schema = {"minItems": 1}  # type: ignore[attr-defined]
 
 def unknown_name(what: str, name: str, names: Sequence[str]) -> str:
     """What is wrong with a *name* that is none of *names*, which are those of a kind of things."""
-    near = difflib.get_close_matches(name, names, 1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}" if names else "there is none"
-    return f"unknown {what} {name!r}; {hint}"
+    there = f"there are {', '.join(names)}" if names else "there is none"
+    return f"unknown {what} {name!r}; {did_you_mean(name, names) or there}"
 
 
 def authorities_mistake(value: Any) -> str | None:

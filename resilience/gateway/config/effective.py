@@ -11,6 +11,7 @@ from typing import Any, Final
 import attrs
 
 from ...config import Document
+from ...config.document import toml_key
 from ...config.secret_names import is_telling
 from ...core.http_status import HttpStatus
 from ...policies.order import setting_kits
@@ -23,7 +24,6 @@ _USER: Final = re.compile(r"(?<=://)[^/\s]*@")
 HIDDEN: Final = "(hidden)"
 #: Tables that are made of the settings of one class.
 _TABLES: Final = ("gateway", "admin", "process", "access_log", "tracing", "shedding", "shared", "identity")
-_BARE: Final = re.compile(r"[A-Za-z0-9_-]+").fullmatch
 
 
 def shown(value: Any, name: str = "") -> Any:
@@ -59,9 +59,9 @@ def lines(config: GatewayConfig, document: Document, *, workers: int | None = No
     if config.registry is not None:
         yield from _registry(config.registry, document)
     for name, service in config.services.items():
-        yield from _table(f"[services.{_key(name)}]", service, document, ("services", name))
+        yield from _table(f"[services.{toml_key(name)}]", service, document, ("services", name))
     for name, composition in config.compositions.items():
-        yield from _table(f"[compositions.{_key(name)}]", composition, document, ("compositions", name))
+        yield from _table(f"[compositions.{toml_key(name)}]", composition, document, ("compositions", name))
     for index, route in enumerate(config.routes):
         yield from _table("[[routes]]", route, document, ("routes", index))
     if config.private is not None:
@@ -79,7 +79,7 @@ def _none(config: GatewayConfig, document: Document) -> Iterator[str]:
 
 def _filter(name: str, said: Mapping[str, Any], target: Any, document: Document) -> Iterator[str]:
     """A filter's table: what it says, and the other settings of its class."""
-    yield f"[filters.{_key(name)}]"
+    yield f"[filters.{toml_key(name)}]"
     for key, value in said.items():
         yield _line(key, value, _origin(document, ("filters", name, key)))
     for field in attrs.fields(type(target)) if attrs.has(type(target)) else ():
@@ -129,7 +129,7 @@ def _origin(document: Document, path: tuple[str | int, ...]) -> str:
 
 def _command(said: Mapping[str, Any], document: Document, path: tuple[str | int, ...]) -> Iterator[str]:
     for name, value in said.items():
-        yield f"command.{_key(name)} = {toml(shown(_plain(value), name))}  # {_origin(document, (*path, name))}"
+        yield f"command.{toml_key(name)} = {toml(shown(_plain(value), name))}  # {_origin(document, (*path, name))}"
     replaced = {name for kit in setting_kits() if said.get(kit.name, False) is not False for name in kit.instead_of}
     for name, value in USUAL.items():
         if name not in said and name not in replaced:
@@ -157,12 +157,8 @@ def toml(value: Any) -> str:
     if value is True:
         return "true"
     if isinstance(value, Mapping):
-        inside = ", ".join(f"{_key(name)} = {toml(inner)}" for name, inner in value.items())
+        inside = ", ".join(f"{toml_key(name)} = {toml(inner)}" for name, inner in value.items())
         return f"{{ {inside} }}" if inside else "{}"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return f"[{', '.join(map(toml, value))}]"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
-
-
-def _key(name: str) -> str:
-    return name if _BARE(name) else json.dumps(name, ensure_ascii=False)

@@ -17,7 +17,7 @@ from ...config import Document
 from ...config.hints import unknown
 from ...config.targets import TargetError, named
 from ...core.checks import flag, number, text
-from ...core.setting_names import nearest
+from ...core.setting_names import did_you_mean
 from ...errors import ConfigError
 from ..filters.declare import KEYS, FilterDeclaration, FilterKind, declaration_of
 from .listeners import GatewaySettings
@@ -200,8 +200,7 @@ def _named(document: Document, name: str, use: str) -> Any:
     where = ("filters", name, "use")
     reference = BUILT_IN.get(use)
     if reference is None and ":" not in use:
-        near = nearest(use, BUILT_IN)
-        hint = f"did you mean {near}?" if near else f"here are {', '.join(BUILT_IN)}"
+        hint = did_you_mean(use, BUILT_IN) or f"here are {', '.join(BUILT_IN)}"
         document.mistake(where, f'unknown filter {use!r}; {hint}; a filter of your own is "module:name"')
         return None
     try:
@@ -234,9 +233,8 @@ def filter_conflicts(gateway: GatewaySettings, routes: Mapping[int, RouteConfig]
     for name, config in filters.items():
         for service in getattr(config and config.target, "needs_services", ()):
             if service not in services:
-                near = nearest(service, services)
-                hint = f"; did you mean {near}?" if near else ""
-                yield ("filters", name, "service"), f"unknown service {service!r}{hint}"
+                yield ("filters", name, "service"), \
+                    f"unknown service {service!r}{did_you_mean(service, services, before='; ')}"
     yield from _unknown(("gateway", "filters"), gateway.filters, filters)
     for where, name in _endpoints(("gateway", "filters"), gateway.filters, filters):
         yield where, f"{name} is an endpoint, which answers in the place of a service; name it on its routes"
@@ -260,9 +258,8 @@ def _unknown(where: tuple[str | int, ...], names: Sequence[str], filters: Mappin
              is_list: bool = True) -> _Mistakes:
     for index, name in enumerate(names):
         if name not in filters:
-            near = nearest(name, filters)
-            hint = f"did you mean {near}?" if near else \
-                f"there are {', '.join(filters)}" if filters else f"there is none; write a [filters.{name}] table"
+            hint = did_you_mean(name, filters) or (
+                f"there are {', '.join(filters)}" if filters else f"there is none; write a [filters.{name}] table")
             yield (*where, index) if is_list else where, f"unknown filter {name!r}; {hint}"
 
 

@@ -18,7 +18,7 @@ from ...config import Document
 from ...config.hints import unknown
 from ...config.targets import TargetError, named
 from ...core.checks import flag, number, text
-from ...core.setting_names import nearest
+from ...core.setting_names import did_you_mean
 from ...discovery import DnsSource, EurekaSource, FileSource, KubernetesSource, RedisSource, Source
 from ...discovery.dns_source import nameserver_of
 from ...discovery.instance import server_name_mistake, url_mistake
@@ -337,8 +337,7 @@ def _kind(document: Document, where: tuple[str, ...], use: str) -> Any:
     if use in BUILT_IN:
         return BUILT_IN[use]
     if ":" not in use:
-        near = nearest(use, BUILT_IN)
-        hint = f"did you mean {near}?" if near else f"here are {', '.join(BUILT_IN)}"
+        hint = did_you_mean(use, BUILT_IN) or f"here are {', '.join(BUILT_IN)}"
         document.mistake(where, f'unknown source {use!r}; {hint}; a source of your own is "module:name"')
         return None
     try:
