@@ -253,7 +253,7 @@ class AdaptiveLimiter:
             raise self.full()
         if victim is not None:
             self.queue.wake(victim)
-        if self.slots.tokens:  # one came back between the refusal and the queue
+        if self.slots.tokens or self.shadow is not None:  # one came back between the refusal and the queue
             self.hand_on(now)
 
     def withdraw(self, ticket: Ticket) -> None:
@@ -261,7 +261,7 @@ class AdaptiveLimiter:
         self.queue.close(ticket)
 
     def hand_on(self, now: float) -> None:
-        """Give free tokens to waiters."""
+        """Give free tokens to waiters; in shadow mode, in which nobody waits, to all."""
         slots, queue = self.slots, self.queue
         while queue.crowd:
             if slots.owed:
@@ -269,7 +269,15 @@ class AdaptiveLimiter:
             favoured = queue.favoured()
             level = queue.first_level() if favoured is None else favoured.level
             sack = slots.tokens
-            if level is None or len(sack) <= (self._kept[level] if favoured is None else 0):
+            if level is None:
+                return
+            if self.shadow is not None:
+                try:
+                    if not sack:
+                        slots.run_out()
+                except BulkheadFullError:  # the mode has changed, just now
+                    return
+            elif len(sack) <= (self._kept[level] if favoured is None else 0):
                 return
             if not queue.grant(slots, level, now, oldest=favoured is not None):  # another thread was faster
                 return

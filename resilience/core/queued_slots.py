@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 
+from ..errors import BulkheadFullError
 from .admission_queue import AdmissionQueue, Ticket
 from .bulkhead import Bulkhead, Slots
 
@@ -84,15 +85,18 @@ class QueuedSlots(Slots):
         self.queue.close(ticket)
 
     def hand_on(self, now: float) -> None:
-        """Give free tokens to those who wait, in turn."""
+        """Give free tokens to those who wait, in turn; in shadow mode, in which nobody waits, to all."""
         queue = self._queue
         while queue is not None and queue.first_level() is not None:
             if self.owed:
                 self.collect()
             if not self.tokens:
-                if self._limit is not None:
+                if self._limit is not None and self.shadow is None:
                     return
-                self.run_out()
+                try:
+                    self.run_out()
+                except BulkheadFullError:  # there is a limit again, just now
+                    return
             if not queue.grant(self, 0, now):
                 return
 

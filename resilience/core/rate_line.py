@@ -208,13 +208,20 @@ class CellRateState:
                 self.planned = tat + seconds
         self.tat = tat + seconds
 
-    def renew(self, now: float) -> None:
-        """Start over, with nothing booked; callers that wait go on at once."""
+    def release(self) -> list[Reservation]:
+        """Let all go who wait; what they have booked stays booked. Return whom to wake."""
+        woken: list[Reservation] = []
         turn, self.first, self.last = self.first, None, None
         while turn is not None:
+            woken.append(turn)
             after = turn.after
             turn.before = turn.after = None
             turn.state = COME
             turn = after
         self.waiting = 0.0
+        return woken
+
+    def renew(self, now: float) -> None:
+        """Start over, with nothing booked; callers that wait go on at once."""
+        self.release()
         self.tat = self.base = self.planned = now

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Hashable, Mapping
+from sys import is_finalizing
 from typing import Any, Protocol
 
 from ..core.admission_queue import AdmissionQueue, Ticket
@@ -77,9 +78,12 @@ class AdmissionWaiter:
         """Wait in the caller's thread for a permit.
 
         Raises:
-            BulkheadFullError: The queue is full, or none came in time.
+            BulkheadFullError: The queue is full, or none came in time, or will come, since the interpreter is shutting
+                down, in which the threads that have one do not run any more.
             TypeError: ``fair_by`` returned what cannot be hashed.
         """
+        if is_finalizing():
+            raise self._limiter.full()
         woken = threading.Event()
         ticket = Ticket(taken, self.level(args, kwargs), woken.set, self.tenant(args, kwargs))
         try:

@@ -22,6 +22,7 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
 from contextvars import copy_context
+from sys import is_finalizing
 from typing import Any, Final
 
 from ..core.exception_copy import traceback_of, with_traceback
@@ -63,8 +64,10 @@ class GeneratorAttempt:
         """Start the thread, and the first step.
 
         Raises:
-            ThreadUnavailableError: The system gives no thread.
+            ThreadUnavailableError: The system gives no thread, or the interpreter is shutting down.
         """
+        if is_finalizing():
+            raise ThreadUnavailableError(key, None, "the interpreter is shutting down")
         thread = threading.Thread(target=self._context.run, args=(self._run,), name=f"resilience hedges {key}",
                                   daemon=True)
         try:

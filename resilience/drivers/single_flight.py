@@ -21,6 +21,7 @@ import contextlib
 import functools
 import threading
 from collections.abc import Callable, Collection, Hashable, Iterator
+from sys import is_finalizing
 from typing import Any
 
 from ..core.exception_copy import traceback_of
@@ -126,8 +127,11 @@ class Flight:
         """Block the thread until it is over, or *own* is to lead, or for *seconds*.
 
         Returns:
-            The execution that was waited for at the end; None: there are no *seconds*, or it would be for ever.
+            The execution that was waited for at the end; None: there are no *seconds*, or it would be for ever, as
+            in an interpreter that is shutting down, in which the other threads do not run any more.
         """
+        if is_finalizing():
+            return None
         gate = threading.Lock()
         gate.acquire()
         with self._joined(own, gate.release, seconds) as followers:

@@ -20,6 +20,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Hashable
 from contextvars import Context
+from sys import is_finalizing
 from typing import Any
 
 from ..core.batch import Batcher, Collapse, Place
@@ -130,7 +131,7 @@ class ThreadBatches:
 
     def _ask(self, caller: _Caller, lane: Hashable, key: Hashable, item: Any, owner: Any) -> Place:
         me, known = threading.get_ident(), self._batcher.open_in(lane)
-        if known is not None and known.leader == me:
+        if (known is not None and known.leader == me) or is_finalizing():  # or its leader does not run any more
             lane = None
         self._batcher.join(caller, lane, key, item, self._clock(), owner)
         batch, place = caller.batch, caller.place

@@ -156,6 +156,7 @@ class CommandRuntime:
                     afterwards.append(after)
         off = {kit for kit, policy in new.items() if kit.passes_when_off and policy is None}
         self._cast_shadow(settings.shadow, off)
+        afterwards += self._waiting_ended()
         if self.isolation is not None:
             self.isolation.timeout = timeout
             self.isolation.bring(threads)
@@ -186,6 +187,11 @@ class CommandRuntime:
         for kit, machine in self.each():
             if kit.width is not None and kit.can_be_shadow and machine is not self.slots and kit not in off:
                 self.slots.shadow = machine.shadow  # they are its own; a call on a worker thread asks them directly
+
+    def _waiting_ended(self) -> list[Afterwards]:
+        """Let those go who wait at a gate that lets all pass now; to be done where its listeners may hear of it."""
+        return [functools.partial(machine.hand_on, self.clock()) for kit, machine in self.each()
+                if kit.can_be_shadow and hasattr(machine, "hand_on") and machine.shadow is not None]
 
     def _would_refuse(self, gate: str) -> None:
         """A gate in shadow mode let a call pass that it would have refused."""

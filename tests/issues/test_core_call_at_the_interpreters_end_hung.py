@@ -96,3 +96,95 @@ def test_the_process_ends_and_the_call_is_refused_or_served(when, timeout):
                           timeout=30, check=False)
 
     assert (0, told) == (done.returncode, done.stdout)
+
+
+#: What a finaliser calls, and would wait for a daemon thread that does not run any more; and what it gets.
+WAITS = {
+    "for an answer that somebody else is to bring": ("""
+@command(cache=Cache(ttl=5.0), timeout=None)
+def call(key):
+    hang_once()
+    return "answer"
+""", "answer"),
+    "for a batch that somebody else leads": ("""
+from resilience import collapse
+
+@collapse(window=60.0, key=lambda key: hung.set() or key)
+def call(keys):
+    return ["answer" for _ in keys]
+""", "answer"),
+    "for a batch that runs": ("""
+from resilience import collapse
+
+@collapse(window=0)
+def call(keys):
+    hang_once()
+    return ["answer" for _ in keys]
+""", "answer"),
+    "for a slot": ("""
+@command(max_concurrent=Bulkhead(1, max_wait=3600.0), timeout=None)
+def call(key):
+    hang_once()
+""", "BulkheadFullError"),
+    "for a slot of a call on a thread": ("""
+@command(max_concurrent=Bulkhead(1, max_wait=3600.0), timeout=None, isolation="thread")
+def call(key):
+    hang_once()
+""", "BulkheadFullError"),
+    "for a slot of an adaptive limit": ("""
+@command(adaptive_limit=AdaptiveLimit(initial=1, max_limit=1, max_queue=5, max_queue_for=3600.0), timeout=None)
+def call(key):
+    hang_once()
+""", "BulkheadFullError"),
+    "for the slot of a block": ("""
+from resilience import block
+
+shared = block("shared", max_concurrent=Bulkhead(1, max_wait=3600.0))
+
+def call(key):
+    with shared:
+        hang_once()
+""", "BulkheadFullError"),
+    "for the thread of a hedged generator": ("""
+@command(hedge=Hedge(idempotent=True, delay=0.1), timeout=None)
+def items(key):
+    yield "item"
+
+def call(key):
+    if not hung.is_set():
+        hang_once()
+    return "".join(items(key))
+""", "ThreadUnavailableError"),
+}
+PROGRAM = """
+import builtins, os, threading
+from resilience import *
+
+hung = threading.Event()
+
+def hang_once():
+    if not hung.is_set():
+        hung.set()
+        threading.Event().wait()
+{call}
+class Client:
+    def __init__(self): self.call = call
+    def __del__(self, write=os.write):
+        try:
+            said = self.call("key")
+        except Exception as error:
+            said = type(error).__name__
+        write(1, said.encode())
+
+builtins.client = Client()
+threading.Thread(target=call, args=("key",), daemon=True).start()
+hung.wait()
+"""
+
+
+@pytest.mark.parametrize("what", WAITS)
+def test_a_finaliser_at_the_very_end_does_not_wait_for_another_thread(what):
+    call, told = WAITS[what]
+    done = subprocess.run([sys.executable, "-c", PROGRAM.format(call=call)], capture_output=True, text=True,
+                          timeout=50, check=False)
+    assert (0, told) == (done.returncode, done.stdout)
