@@ -607,6 +607,7 @@ def test_no_exception_is_kept_alive_by_a_command(registry, uncollected):
 
 def test_a_gateway_keeps_the_changes_of_its_circuits_off_the_terminal_and_nothing_else(registry, clock, capfd):
     from resilience.gateway import server
+    from resilience.gateway.logs.messages import MessageHandler
 
     logger = logging.getLogger("resilience")
     before, propagates = logger.handlers[:], logger.propagate
@@ -619,7 +620,8 @@ def test_a_gateway_keeps_the_changes_of_its_circuits_off_the_terminal_and_nothin
         logger.warning("chaos for 60 s")
         logger.info("of no interest")
         for handler in logger.handlers:
-            handler.flush()
+            if isinstance(handler, MessageHandler):
+                handler.writer.close()
     finally:
         logger.handlers[:], logger.propagate = before, propagates
 

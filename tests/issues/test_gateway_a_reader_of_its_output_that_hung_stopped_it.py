@@ -107,25 +107,28 @@ def test_who_logs_does_not_wait_for_who_reads_and_what_found_no_room_is_told_lat
         with logged(handler) as logger:
             for number in range(log_writer.MAX_QUEUE + 2 * log_writer._BATCH):
                 logger.warning("message %d", number)
-    assert handler._writer.dropped > 0
+    assert handler.writer.dropped > 0
 
 
 def test_a_log_that_nobody_takes_says_so_while_it_waits(caplog: pytest.LogCaptureFixture) -> None:
+    def told() -> list[str]:
+        return [text for text in (each.getMessage() for each in caplog.records) if "our log" in text]
+
     sink = Gathers()
-    writer = LogWriter(lambda record: f"{record}\n", sink, max_queue=10, pause=lambda seconds: None)
+    writer = LogWriter(lambda record: f"{record}\n", sink, max_queue=10, pause=lambda seconds: None, name="our log")
     sink.gate.clear()
     with caplog.at_level(logging.WARNING, "resilience"):
         writer.put(0)
         eventually(lambda: not writer._queue)
         for number in range(15):
             writer.put(number)
-        assert [each.getMessage() for each in caplog.records] == [
-            "the access log cannot be written: its lines come faster than they are taken, or nobody takes them; "
+        assert told() == [
+            "our log cannot be written: its lines come faster than they are taken, or nobody takes them; "
             "its lines are dropped until it can be"]
         sink.gate.set()
-        eventually(lambda: len(caplog.records) == 2)
+        eventually(lambda: len(told()) == 2)
     writer.close()
-    assert caplog.records[1].getMessage() == "5 lines are missing in the access log"
+    assert told()[1] == "5 lines are missing in our log"
 
 
 def test_messages_about_the_messages_themselves_wait_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +143,7 @@ def test_messages_about_the_messages_themselves_wait_for_nothing(monkeypatch: py
             patched.setattr(threading.Thread, "start", refuse)
             logger.warning("first")
         logger.warning("second")
-        handler.flush()
+        handler.writer.close()
     assert os.read(read, 1000).decode().splitlines() == [
         "first", "the log cannot be written: can't start new thread; its lines are dropped until it can be", "second",
         "0 lines are missing in the log"]
@@ -161,3 +164,15 @@ def test_all_logs_together_hold_the_end_up_for_a_second(monkeypatch: pytest.Monk
     for sink in sinks:
         sink.gate.set()
     assert waits == [1.0, 0.25, 0.0]
+
+
+def test_logging_does_not_wait_for_it_once_more_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = list[float | None]()
+    with full_pipe() as write:
+        handler = MessageHandler(write, "the log")
+        with logged(handler) as logger:
+            logger.warning("message")
+        monkeypatch.setattr(threading.Thread, "join", lambda thread, timeout=None: waits.append(timeout))
+        handler.flush()  # as logging.shutdown() does
+        handler.close()
+    assert [] == waits

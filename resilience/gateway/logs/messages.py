@@ -13,7 +13,13 @@ from .log_writer import LogWriter, StreamSink
 
 
 class MessageHandler(logging.Handler):
-    """Writes what is logged to a descriptor, from a thread of its own. A message that finds no room is dropped."""
+    """Writes what is logged to a descriptor, from a thread of its own. A message that finds no room is dropped.
+
+    It has no flush(), for which logging would wait at the end of the process: the writer ends with all other ones.
+
+    Attributes:
+        writer: Writes the lines.
+    """
 
     def __init__(self, descriptor: int, name: str) -> None:
         """Start nothing yet.
@@ -23,15 +29,11 @@ class MessageHandler(logging.Handler):
             name: What is written there, for the message about those that were dropped.
         """
         super().__init__()
-        self._writer = LogWriter(lambda text: f"{text}\n", StreamSink(descriptor), name=name)
+        self.writer = LogWriter(lambda text: f"{text}\n", StreamSink(descriptor), name=name)
 
     def emit(self, record: logging.LogRecord) -> None:
         """See logging.Handler."""
         try:
-            self._writer.put(self.format(record))
+            self.writer.put(self.format(record))
         except Exception:  # noqa: BLE001 - as every handler does
             self.handleError(record)
-
-    def flush(self) -> None:
-        """Write what waits, for a second at most."""
-        self._writer.close()

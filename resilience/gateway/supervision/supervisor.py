@@ -172,6 +172,7 @@ class Supervisor:
                            return_when=asyncio.FIRST_COMPLETED)
         hurry.cancel()
         for worker in self.workers.values():
+            _logger.warning("worker %d (process %d) has not ended in time, and is killed", worker.number, worker.pid)
             worker.kill()
         await gone
 
