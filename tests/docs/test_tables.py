@@ -89,6 +89,7 @@ from resilience.gateway.limits.door import door_of
 from resilience.gateway.limits.request_limit import policy_of
 from resilience.gateway.limits.shared_limit import shared_limit_named
 from resilience.gateway.logs.request_statistics import statistics_of
+from resilience.gateway.mirroring import METRICS as MIRRORS
 from resilience.gateway.shared_state import connection_of
 from resilience.gateway.sources import METRICS as SOURCES
 from resilience.metrics import hystrix, stream
@@ -260,6 +261,7 @@ def test_every_metric_is_in_the_table_with_its_type_and_labels(registry):
     single, exported = collapse(bulkhead(10, registry=registry)(lambda skus: skus)), {}
     statistics_of(registry)
     SOURCES.of(registry)
+    MIRRORS.of(registry).adopt(None, {})
     door_of(registry, "gateway", gateway_config.SheddingSettings(), ClientAddresses(bool))
     with Change() as change:
         settings = SharedSettings(url="redis://h", circuits=SharedCircuits())

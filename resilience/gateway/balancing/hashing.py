@@ -135,4 +135,4 @@ def score(key: bytes, name: bytes, weight: float) -> float:
     """What an endpoint draws for a key; a heavier one draws higher, and one without weight lowest."""
     if weight <= 0.0:
         return -inf
-    return weight / -log((hashed(key, name) + 0.5) / 2.0**64)
+    return weight / -log(((hashed(key, name) >> 12) + 0.5) / 2.0**52)  # a float of more bits might be 1

@@ -11,7 +11,15 @@ from collections.abc import Collection, Sequence
 
 import pytest
 
-from resilience.gateway.balancing import BALANCERS, KEYED, BalancerOptions, EndpointSet, EndpointState, balancer
+from resilience.gateway.balancing import (
+    BALANCERS,
+    KEYED,
+    BalancerOptions,
+    EndpointSet,
+    EndpointState,
+    balancer,
+    hashing,
+)
 from resilience.gateway.balancing.hashing import Maglev, Rendezvous, RingHash, hashed
 from resilience.gateway.balancing.sticky import token_of
 from resilience.gateway.balancing.subsets import subset
@@ -354,3 +362,9 @@ def test_subsets_use_all_endpoints_about_equally_and_move_little(seed: int) -> N
     for gateway in gateways:
         after = subset(names[1:], 5, gateway)
         assert len(after - used[gateway]) == (names[0] in used[gateway])
+
+
+@pytest.mark.parametrize("number", [0, 1, 2**63, 2**64 - 1])
+def test_whatever_number_a_key_has_it_can_be_compared(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    monkeypatch.setattr(hashing, "hashed", lambda *parts: number)
+    assert 0.0 < hashing.score(b"key", b"name", 2.0) < math.inf
