@@ -203,7 +203,7 @@ export class Board {
       if (element.hidden === shown) element.hidden = !shown;
       if (shown) this.shownCount += 1;
     }
-    this.element.dataset.few = String(this.shownCount < commands.length && this.shownCount <= FEW);
+    document.body.dataset.few = String(this.shownCount < commands.length && this.shownCount <= FEW);
     this._arrange(inOrder.map((command) => this.tiles.get(command.id).element));
     this._sortedAt = now;
     this._mustOrder = false;
