@@ -16,18 +16,19 @@ class EventReader:
     """Reads one stream. Belongs to one task."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._begun: list[bytes] = []  # pieces of a line that has not ended; joined once, however many there are
         self._data: list[bytes] = []
 
     def feed(self, piece: bytes) -> list[bytes]:
         """Take the next piece; returns the data of each event that it completes, lines joined with LF."""
-        text = self._rest + piece
-        if text.endswith(b"\r"):  # its LF may come with the next piece
-            text, held = text[:-1], b"\r"
-        else:
-            held = b""
-        *lines, rest = _LINE_END.split(text)
-        self._rest = rest + held
+        ended = self._begun and self._begun[-1].endswith(b"\r")
+        self._begun.append(piece)
+        if not ended and _LINE_END.search(piece) is None:
+            return []
+        text = b"".join(self._begun)
+        held = b"\r" if text.endswith(b"\r") else b""  # its LF may come with the next piece
+        *lines, rest = _LINE_END.split(text[: len(text) - len(held)])
+        self._begun = [rest + held]
         return [data for line in lines if (data := self._line(line)) is not None]
 
     def _line(self, line: bytes) -> bytes | None:

@@ -34,7 +34,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _RELAY_PATH = re.compile(r"/stream/(0|[1-9][0-9]{0,3})", re.ASCII)
-_MAX_RELAYS = 256
+_MAX_RELAYS = 256  # open pages
+_MAX_CONNECTIONS = 4096  # to their streams; a page that has begun is never refused a part of them
 _TEXT = b"text/plain; charset=utf-8"
 
 
@@ -68,6 +69,7 @@ class Dashboard:
         self._page = load_page()
         self._config = _config_json(sources, settings)
         self._relays = 0
+        self._connections = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -114,20 +116,22 @@ class Dashboard:
         self, connections: int, work: Coroutine[Any, Any, None], receive: Receive, send: Send, head_only: bool
     ) -> None:
         """Do the work, which takes so many connections, until it ends or the browser goes away."""
-        if head_only or self._relays >= _MAX_RELAYS:
+        if head_only or self._relays >= _MAX_RELAYS or self._connections >= _MAX_CONNECTIONS:
             work.close()
             if head_only:
                 await _answer(send, 200, [(b"content-type", b"text/event-stream")], None)
             else:
                 await _answer(send, 503, [(b"content-type", _TEXT)], b"too many open relays\n")
             return
-        self._relays += connections
+        self._relays += 1
+        self._connections += connections
         pump = asyncio.create_task(work)
         watch = asyncio.create_task(_disconnected(receive))
         try:
             await asyncio.wait((pump, watch), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._relays -= connections
+            self._relays -= 1
+            self._connections -= connections
             for task in (pump, watch):
                 task.cancel()
             results = await asyncio.gather(pump, watch, return_exceptions=True)

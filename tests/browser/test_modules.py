@@ -274,6 +274,8 @@ def test_a_rare_failure_does_not_move_its_command_twice_a_minute(evaluate: Evalu
     assert {"bac"} == set(evaluate("ordering", RANKS, rare))
     over = [{"a": 0, "b": 0.1}, *[{"a": 0, "b": 0}] * 10]
     assert ["ba"] * 5 + ["ab"] * 6 == evaluate("ordering", RANKS, over)
+    steady = [{"a": 0, "b": 1 + n % 2 * 0.1} for n in range(8)] + [{"a": 0, "b": 0}] * 5
+    assert ["ba"] * 12 + ["ab"] == evaluate("ordering", RANKS, steady)
 
 
 def test_as_few_as_possible_are_moved_into_another_order(evaluate: Evaluate) -> None:

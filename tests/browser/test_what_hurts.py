@@ -182,6 +182,19 @@ def test_when_the_last_failure_was_is_seen_however_long_its_message(
     assert (width == 320) == field(page, "sick", "failure_message").evaluate(inside)
 
 
+def test_a_tile_that_was_looked_for_tells_its_failure_whole(stream: StreamServer, open_page: OpenPage) -> None:
+    """By the keyboard alone nobody can rest on a message."""
+    stream.messages = [resilience("sick", last_failure={**FAILURE, "message": "no answer " * 20}), resilience("well")]
+    page = open_page(stream, viewport={"width": 1400, "height": 900})
+    cut = "e => e.scrollHeight > e.clientHeight + 1"
+    expect(tile(page, "sick").locator(".failure")).to_be_visible()
+    assert tile(page, "sick").locator(".failure").evaluate(cut)
+    page.keyboard.press("/")
+    page.keyboard.type("sick")
+    expect(tile(page, "well")).to_be_hidden()
+    assert not tile(page, "sick").locator(".failure").evaluate(cut)
+
+
 def test_of_several_instances_the_latest_failure_is_shown_and_those_like_it_are_counted(
     stream: StreamServer, open_page: OpenPage
 ) -> None:

@@ -103,7 +103,7 @@ async def test_no_request_can_name_an_address_and_no_relayed_stream_is_no_carrie
 
 
 async def test_a_carrier_counts_for_as_many_connections_as_it_has_streams(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resilience_dashboard.server._MAX_RELAYS", 2)
+    monkeypatch.setattr("resilience_dashboard.server._MAX_CONNECTIONS", 2)
     with liar(holds) as mute:
         dashboard = app([mute, mute])
         for _ in range(2):

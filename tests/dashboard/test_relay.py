@@ -212,7 +212,8 @@ async def test_an_event_without_end_is_cut_off() -> None:
     assert sent < 100
 
 
-async def test_a_slow_browser_slows_the_upstream_instead_of_filling_memory() -> None:
+@pytest.mark.parametrize("path", ["/stream/0", "/streams"])
+async def test_a_slow_browser_slows_the_upstream_instead_of_filling_memory(path: str) -> None:
     sent = 0
     stuck = threading.Event()
 
@@ -241,7 +242,7 @@ async def test_a_slow_browser_slows_the_upstream_instead_of_filling_memory() -> 
             await leave.wait()
             return {"type": "http.disconnect"}
 
-        task = asyncio.create_task(app([url])(scope("/stream/0"), receive, send))
+        task = asyncio.create_task(app([url])(scope(path), receive, send))
         assert await asyncio.to_thread(stuck.wait, 20)
         leave.set()
         await asyncio.wait_for(task, 10)

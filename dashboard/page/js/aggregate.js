@@ -66,8 +66,6 @@ export function combine(readings, total = readings.length) {
     maxConcurrent: limits.includes(null) ? null : limits.reduce((a, b) => a + b, 0),
     full: readings.filter(isFull).length,
     abandoned: sum(readings, (r) => r.abandoned),
-    timeout: first.timeout,
-    isolation: first.isolation,
   };
 }
 

@@ -16,7 +16,7 @@ import { niceCeiling } from "./scales.js";
 import { Tile } from "./tile.js";
 
 export const MOST_FILLED = 1000;
-const FEW = 6; // tiles that may take all the room they want
+const FEW = 6; // of those that the reader has filtered may take all the room they want
 const NEAR = "600px"; // what may be scrolled to before the next frame
 const IDLE_WAIT_MS = 50; // a browser that is never idle works for the tiles off screen all the same: a part of the time
 const PART = 0.2;
@@ -203,7 +203,7 @@ export class Board {
       if (element.hidden === shown) element.hidden = !shown;
       if (shown) this.shownCount += 1;
     }
-    this.element.dataset.few = String(this.shownCount <= FEW);
+    document.body.dataset.few = String(this.shownCount < commands.length && this.shownCount <= FEW);
     this._arrange(inOrder.map((command) => this.tiles.get(command.id).element));
     this._sortedAt = now;
     this._mustOrder = false;

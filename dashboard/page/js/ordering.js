@@ -58,13 +58,14 @@ export class Ranking {
     return ({ id }) => kept.get(id).number;
   }
 
+  /** {number, at: since when it is kept, seenAt: when there last was any}. */
   _judge(number, kept, now) {
-    if (kept === undefined) return { number, at: now };
-    const age = (now - kept.at) / this.sortEveryMs;
-    if (number === kept.number) return { number, at: now };
-    if (number === 0) return age < RECOVERY ? kept : { number, at: now };
+    const exact = { number, at: now, seenAt: now };
+    if (kept === undefined || number === kept.number) return exact;
+    const rested = (since) => (now - since) / this.sortEveryMs;
+    if (number === 0) return rested(kept.seenAt) < RECOVERY ? kept : exact;
     const different = number > kept.number * DIFFERENT || number * DIFFERENT < kept.number;
-    return different || age >= PATIENCE ? { number, at: now } : kept;
+    return different || rested(kept.at) >= PATIENCE ? exact : { ...kept, seenAt: now };
   }
 }
 

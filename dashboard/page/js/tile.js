@@ -135,6 +135,7 @@ export class Tile {
   /** What can be told of a tile without its numbers. */
   _drawMarks({ view, stale }) {
     this._own("data-group", view.group);
+    this._own("aria-description", view.group); // two of one name are told apart
     this._own("data-state", view.state);
     this._own("data-severity", String(view.severity));
     this._own("data-state-severity", String(view.stateSeverity));

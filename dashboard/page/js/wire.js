@@ -103,8 +103,6 @@ function ofResilience(message) {
     maxInFlight: count(message.max_in_flight),
     maxConcurrent: optional(message.max_concurrent),
     abandoned: count(message.abandoned),
-    timeout: optional(message.timeout_s),
-    isolation: textOf(message.isolation),
     transitions,
     history: ofHistory(message.history, window),
   };
@@ -179,7 +177,6 @@ function ofHystrix(message) {
   const permits = message.propertyValue_executionIsolationStrategy === "SEMAPHORE"
     ? perHost(message, "executionIsolationSemaphoreMaxConcurrentRequests", hosts) : null;
   const limit = permits !== null && permits >= NO_LIMIT ? null : permits;
-  const timeout = perHost(message, "executionIsolationThreadTimeoutInMilliseconds", hosts);
   return {
     key: message.name,
     group: textOf(message.group),
@@ -203,8 +200,6 @@ function ofHystrix(message) {
     maxInFlight: count(message.rollingMaxConcurrentExecutionCount),
     maxConcurrent: limit === null ? null : limit * hosts,
     abandoned: 0,
-    timeout: timeout === null ? null : timeout / 1000,
-    isolation: textOf(message.propertyValue_executionIsolationStrategy).toLowerCase(),
     transitions: null,
     history: null,
   };
