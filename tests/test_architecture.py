@@ -33,6 +33,14 @@ LAYERS = [
 ]
 SIDE_BY_SIDE = next(names for names in LAYERS if "gateway" in names)
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+#: Rooms of the gateway, low to high; each may import what stands below it, and itself. Beside them, config/ reads the
+#: file into the values of all rooms, and the rooms above these say in what order a request goes through them.
+GATEWAY_ROOMS = [
+    ["messages", "balancing", "change"],
+    ["routing", "http2"],
+    ["upstream", "answers"],
+    ["services"],
+]
 FORBIDDEN_IN_CORE = {"time", "asyncio", "random", "logging", "socket", "os", "concurrent", "datetime", "queue",
                      "subprocess", "selectors", "signal", "contextvars", "wrapt", "pathlib", "io"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -80,6 +88,17 @@ def test_imports_point_downwards():
             assert theirs != "gateway" or mine == "demo", f"only the command line and the demo may import the gateway, not {mine}"
             continue
         assert RANK[theirs] < RANK[mine], f"{path.relative_to(PACKAGE)} imports {module} {name or ''}"
+
+
+def test_rooms_of_the_gateway_import_lower_ones():
+    rank = {name: rank for rank, names in enumerate(GATEWAY_ROOMS) for name in names}
+    for path in MODULES:
+        room = path.relative_to(PACKAGE).parts[1] if path.is_relative_to(PACKAGE / "gateway") else ""
+        for module, name in imported(path) if room in rank else ():
+            parts = [*module.split("."), *([name] if name else [])]
+            if parts[:2] != [PACKAGE.name, "gateway"] or parts[2] in ("config", room):
+                continue
+            assert rank.get(parts[2], len(rank)) < rank[room], f"{path.relative_to(PACKAGE)} imports {module}"
 
 
 def test_the_core_knows_no_clock_no_chance_and_no_outside_world():

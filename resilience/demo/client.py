@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
-from ..gateway.http1 import Http1Client
-from ..gateway.upstream import Endpoint, Exchange, Request
+from ..gateway.messages.exchange import Endpoint, Exchange, Request
+from ..gateway.upstream.http1 import Http1Client
 
 _CONNECT_S = 5.0
 

@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 from urllib.parse import quote, unquote_to_bytes
 
-from .disconnect import Disconnects, Flight, Receive
-from .inbound import BodyBrokenError, ClientGoneError, HopRequest, RequestHead
 from .logs.passage import CLIENT_GONE
-from .tunnel import TunnelEnd
-from .upstream import Header
+from .messages.disconnect import Disconnects, Flight, Receive
+from .messages.exchange import Header
+from .messages.inbound import BodyBrokenError, ClientGoneError, HopRequest, RequestHead
+from .messages.tunnel import TunnelEnd
 
 Send = Callable[[Any], Awaitable[None]]
 

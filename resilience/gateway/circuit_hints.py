@@ -11,7 +11,7 @@ from ..shared.circuit_hints import CircuitHints, Quorum
 from ..shared.connection import Connection
 from .change import Change, if_a_loop_runs
 from .config.shared import SharedSettings
-from .service import Service
+from .services.service import Service
 from .shared_state import METRICS
 
 

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterable
 from typing import Final, Self
 
 from .config.addresses import networks
-from .inbound import RequestHead
-from .predicates import Address, address_of, header_values, within
+from .messages.inbound import RequestHead
+from .routing.predicates import Address, address_of, header_values, within
 
 #: Of a client without an address, such as one behind a Unix socket.
 UNKNOWN: Final = "unknown"

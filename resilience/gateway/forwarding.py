@@ -28,29 +28,23 @@ import attrs
 
 from ..drivers.async_timeouts import AsyncTimeout
 from ..errors import CircuitOpenError, ResilienceError
-from .attempts import Attempts
-from .fallbacks import Fallbacks
-from .format.content import ACCEPTED, may_be_json
-from .grpc_status import is_grpc, trailers_for
-from .headers import to_client
-from .hedging import HedgedAttempts
-from .held_answers import Answer, HeldAnswer, Resumed
-from .inbound import ClientGoneError, HopRequest, Inbound
+from .answers.fallbacks import Fallbacks
+from .answers.held_answers import Answer, HeldAnswer, Resumed
+from .messages.content import ACCEPTED, may_be_json
+from .messages.exchange import Header, InvalidRequestError, Request, UpstreamError, UpstreamStalledError
+from .messages.grpc_status import is_grpc, trailers_for
+from .messages.headers import to_client
+from .messages.inbound import ClientGoneError, HopRequest, Inbound
+from .messages.problem import Problem, ReplacedAnswer, problem_of, too_large
+from .messages.request_body import SMALL_BODY_BYTES, BegunIntake, Intake, is_too_slow, within
+from .messages.tunnel import Tunnel
 from .mirroring import Mirror
-from .problem import Problem, ReplacedAnswer, problem_of, too_large
-from .request_body import SMALL_BODY_BYTES, BegunIntake, Intake, is_too_slow, within
 from .request_mapping import PSEUDONYM
-from .served_endpoint import MAX_JSON
-from .service import Service
-from .tunnel import Tunnel
+from .services.attempts import Attempts
+from .services.hedging import HedgedAttempts
+from .services.served_endpoint import MAX_JSON
+from .services.service import Service
 from .upload import Upload
-from .upstream import (
-    Header,
-    InvalidRequestError,
-    Request,
-    UpstreamError,
-    UpstreamStalledError,
-)
 
 _VIA: Final = {version: b"%b %b" % (version.encode(), PSEUDONYM) for version in ("1.0", "1.1", "2")}
 _TRAILERS: Final = (b"te", b"trailers")

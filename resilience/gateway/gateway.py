@@ -18,18 +18,18 @@ from .asgi import AsgiInbound, live
 from .change import Change
 from .config import GatewayConfig, load
 from .config.changes import refuse_unchangeable
-from .disconnect import Disconnects, Receive
 from .filters.steps import keys_of
 from .generation import Generation
-from .http1 import Http1Client
-from .inbound import Inbound, RefusedRequest
 from .logs.observer import Observer
+from .messages.disconnect import Disconnects, Receive
+from .messages.exchange import UpstreamClient
+from .messages.inbound import Inbound, RefusedRequest
+from .messages.problem import Problem
 from .mirroring import Mirror
-from .problem import Problem
-from .service import Service
-from .services import Services
-from .sources import known
-from .upstream import UpstreamClient
+from .services.service import Service
+from .services.services import Services
+from .services.sources import known
+from .upstream.http1 import Http1Client
 
 
 class Gateway:
@@ -50,7 +50,7 @@ class Gateway:
         Args:
             config: See the configuration's own modules.
             registry: None: resilience.default_registry.
-            client: Another HTTP client than the one of http1.py.
+            client: Another HTTP client than the one of upstream/http1.py.
             filters: Decorated functions, and instances of decorated classes, that run on every route.
 
         Raises:

@@ -22,20 +22,20 @@ from .filters.chain import NO_FILTERS, Chain, FilterRunner, chain_of
 from .filters.step import Step
 from .filters.steps import steps_of
 from .forwarding import Forwarder
-from .grpc_status import answer_of
-from .headers import folded
-from .inbound import ClientGoneError, Inbound, RefusedRequest
 from .limits.door import Door, door_of
 from .logs.observer import Observer, observer_of
 from .logs.passage import Passage
 from .logs.request_statistics import statistics_of
+from .messages.exchange import UpstreamClient
+from .messages.grpc_status import answer_of
+from .messages.headers import folded
+from .messages.inbound import ClientGoneError, Inbound, RefusedRequest
+from .messages.problem import Problem, reason_of
 from .mirroring import METRICS
-from .problem import Problem, reason_of
 from .request_mapping import Admission
-from .service import Service
-from .services import NextServices
+from .services.service import Service
+from .services.services import NextServices
 from .shared_state import connection_of
-from .upstream import UpstreamClient
 
 _PRIVATE: Final = "private"
 

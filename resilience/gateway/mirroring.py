@@ -19,10 +19,10 @@ from prometheus_client.core import CounterMetricFamily
 from ..errors import ResilienceError
 from ..metrics.exports import as_utf8
 from ..metrics.prometheus import OncePerRegistry
-from .held_answers import Answer
-from .request_body import within
-from .service import Service
-from .upstream import InvalidRequestError, Request, UpstreamError, UpstreamStalledError
+from .answers.held_answers import Answer
+from .messages.exchange import InvalidRequestError, Request, UpstreamError, UpstreamStalledError
+from .messages.request_body import within
+from .services.service import Service
 
 #: An answer that is longer is cut off, and its connection with it.
 _MAX_ANSWER_BYTES: Final = 1024 * 1024

@@ -25,13 +25,13 @@ from .config.registry import PeerSettings, RegistryConfig
 from .config.secrets import secret_of
 from .config.tokens import Doorkeeper
 from .front.asgi_bridge import AsgiBridge
-from .http1 import Http1Client
 from .listeners import Served
+from .messages.exchange import Endpoint, Request, UpstreamClient, UpstreamError, client_tls
 from .registry_records import RegistryRecords
-from .served_endpoint import ServedEndpoint
-from .trouble import trouble_of
-from .upstream import Endpoint, Request, UpstreamClient, UpstreamError, client_tls
-from .whole_answer import whole_answer
+from .services.served_endpoint import ServedEndpoint
+from .services.trouble import trouble_of
+from .services.whole_answer import whole_answer
+from .upstream.http1 import Http1Client
 
 _CONNECT_S: Final = 2.0
 _logger = logging.getLogger(__name__)

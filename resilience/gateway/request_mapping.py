@@ -10,22 +10,22 @@ import random as random_numbers
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from .authority import NOBODY, Authority, AuthorityError, absolute, authority
 from .client_addresses import ClientAddresses
 from .config import GatewayConfig, RouteConfig
 from .config.routes import names_of
-from .framing import VERSIONS, framing_of
-from .headers import Origin, folded, set_apart, to_upstream, without
-from .inbound import RequestHead
-from .max_forwards import BOUNDED, counted_down
+from .messages.exchange import Request
+from .messages.framing import VERSIONS, framing_of
+from .messages.headers import Origin, folded, set_apart, to_upstream, without
+from .messages.inbound import RequestHead
+from .messages.max_forwards import BOUNDED, counted_down
+from .messages.problem import Problem, ServerOptions, too_large
 from .mirroring import Mirror
-from .paths import Path, PathError, canonical, query_is_legal
-from .predicates import STANDARD_METHODS, is_token
-from .problem import Problem, ServerOptions, too_large
 from .routes import Route, Split
-from .routing import Entry, MethodNotAllowedError, NoRouteError, Router
-from .service import Service
-from .upstream import Request
+from .routing.authority import NOBODY, Authority, AuthorityError, absolute, authority
+from .routing.paths import Path, PathError, canonical, query_is_legal
+from .routing.predicates import STANDARD_METHODS, is_token
+from .routing.router import Entry, MethodNotAllowedError, NoRouteError, Router
+from .services.service import Service
 
 #: The gateway's name in Via.
 PSEUDONYM: Final = b"resilience"

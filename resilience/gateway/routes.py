@@ -11,11 +11,11 @@ import attrs
 
 from .balancing.hashing import score
 from .config import RouteConfig
-from .inbound import RequestHead
+from .messages.inbound import RequestHead
 from .mirroring import Mirror
-from .patterns import Pattern, Rewrite
-from .predicates import Address, cookie_values, header_values
-from .service import Service
+from .routing.patterns import Pattern, Rewrite
+from .routing.predicates import Address, cookie_values, header_values
+from .services.service import Service
 
 SourceOf = Callable[[RequestHead], Address | None]
 

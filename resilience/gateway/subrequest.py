@@ -5,10 +5,10 @@ from __future__ import annotations
 import attrs
 
 from ..drivers.async_timeouts import AsyncTimeout
-from . import held_answers
+from .answers import held_answers
 from .forwarding import AnswerBody
-from .service import Service
-from .upstream import Header, Request, UpstreamError, UpstreamStatusError, UpstreamTooLargeError
+from .messages.exchange import Header, Request, UpstreamError, UpstreamStatusError, UpstreamTooLargeError
+from .services.service import Service
 
 
 @attrs.frozen

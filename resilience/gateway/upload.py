@@ -9,12 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from .headers import without
-from .inbound import Inbound
-from .problem import Problem
-from .request_body import BegunIntake, Intake, within
-from .service import Service
-from .upstream import (
+from .messages.exchange import (
     Exchange,
     IgnoredAnswerError,
     InvalidRequestError,
@@ -22,6 +17,11 @@ from .upstream import (
     UpstreamStalledError,
     UpstreamStatusError,
 )
+from .messages.headers import without
+from .messages.inbound import Inbound
+from .messages.problem import Problem
+from .messages.request_body import BegunIntake, Intake, within
+from .services.service import Service
 
 _logger = logging.getLogger(__name__)
 

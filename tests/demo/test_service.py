@@ -6,7 +6,7 @@ import pytest
 
 from resilience.demo.client import Client
 from resilience.demo.service import Service
-from resilience.gateway.upstream import UpstreamError, UpstreamUnreachableError
+from resilience.gateway.messages.exchange import UpstreamError, UpstreamUnreachableError
 
 
 def test_a_dead_program_refuses_connections_and_comes_back_at_the_same_port():

@@ -52,10 +52,10 @@ from resilience.events import (
     ShadowRejected,
     Trigger,
 )
-from resilience.gateway import balancing, service_command
+from resilience.gateway import balancing
 from resilience.gateway import config as gateway_config
 from resilience.gateway.admin.application import WorkerCollector
-from resilience.gateway.answer_rules import AnswerRule
+from resilience.gateway.answers.answer_rules import AnswerRule
 from resilience.gateway.balancing.course import Repetition
 from resilience.gateway.balancing.health import HealthChecks
 from resilience.gateway.change import Change
@@ -90,8 +90,9 @@ from resilience.gateway.limits.request_limit import policy_of
 from resilience.gateway.limits.shared_limit import shared_limit_named
 from resilience.gateway.logs.request_statistics import statistics_of
 from resilience.gateway.mirroring import METRICS as MIRRORS
+from resilience.gateway.services import service_command
+from resilience.gateway.services.sources import METRICS as SOURCES
 from resilience.gateway.shared_state import connection_of
-from resilience.gateway.sources import METRICS as SOURCES
 from resilience.metrics import hystrix, stream
 from resilience.metrics.prometheus import Collector
 from resilience.policies.fallback import FALLBACK

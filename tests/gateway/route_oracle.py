@@ -8,7 +8,7 @@ import re
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from resilience.gateway.config import RouteConfig
-from resilience.gateway.inbound import RequestHead
+from resilience.gateway.messages.inbound import RequestHead
 
 SEGMENT = {"int": rb"[0-9]+", "uuid": rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "word": rb"[A-Za-z0-9_-]+",
            "": rb"[^/;%]+"}

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from resilience.gateway.config import GatewayConfig, GatewaySettings, RouteConfig, ServiceConfig
-from resilience.gateway.inbound import RequestHead
-from resilience.gateway.paths import named
-from resilience.gateway.problem import Problem, ServerOptions
+from resilience.gateway.messages.inbound import RequestHead
+from resilience.gateway.messages.problem import Problem, ServerOptions
 from resilience.gateway.request_mapping import Admission, Admitted
+from resilience.gateway.routing.paths import named
 
 from . import route_oracle as oracle
 

@@ -33,7 +33,7 @@ from resilience.gateway.config import (
     address,
     load,
 )
-from resilience.gateway.service_command import REFUSED, accepted
+from resilience.gateway.services.service_command import REFUSED, accepted
 from resilience.policies.order import setting_kits
 
 GOOD = """\

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from resilience.gateway.framing import LARGE
+from resilience.gateway.messages.framing import LARGE
 
 from .harness import Call, Gateway, Upstream, eventually, everything, parsed, problem
 

@@ -12,7 +12,7 @@ from resilience.commands.command import internals_of
 from resilience.config import Document
 from resilience.gateway import Gateway
 from resilience.gateway.config import GatewayConfig, read
-from resilience.gateway.service import Service
+from resilience.gateway.services.service import Service
 from tests.seeds import over_seeds
 
 _URLS: Final = [f"http://127.0.0.1:{9000 + number}" for number in range(5)]

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from resilience.gateway import request_body
+from resilience.gateway.messages import request_body
 from tests.issues.gateway_parts import OK, Script, asked, configured, served, upstream
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"

@@ -24,15 +24,15 @@ from resilience.discovery.watch import Watch
 from resilience.gateway import Gateway
 from resilience.gateway.config import EndpointConfig, GatewayConfig, ServiceConfig, read
 from resilience.gateway.config.sources import KubernetesSettings, SourceConfig, SourceHost
-from resilience.gateway.service import Service
-from resilience.gateway.sources import reports
+from resilience.gateway.services.service import Service
+from resilience.gateway.services.sources import reports
 from resilience.metrics.prometheus import Collector
 from tests.discovery.dns_server import dns_server
 
 from .front.test_listener import LOCALHOST
 from .harness import DEADLINE_S, OK, Upstream, eventually, listens
 from .harness import Gateway as Process
-from .stub_service import ONE, THREE, TWO, Client, ask, updated
+from .services.stub_service import ONE, THREE, TWO, Client, ask, updated
 from .test_admin_api import HASH, Operator
 from .test_reload import status
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 
-from resilience.gateway.tunnel import Tunnel, TunnelEnd
+from resilience.gateway.messages.tunnel import Tunnel, TunnelEnd
 from tests.seeds import over_seeds
 
 HIGH, LOW, PIECE = 64 * 1024, 16 * 1024, 16 * 1024

@@ -29,9 +29,9 @@ from resilience import (
 from resilience.asgi import Ticker
 from resilience.drivers.async_timeouts import AsyncTimeout
 from resilience.drivers.system_clock import waited_clock
-from resilience.gateway import http1
-from resilience.gateway.disconnect import LOOK_EVERY_S, Disconnects
-from resilience.gateway.http1 import KEEP_IDLE_S, Http1Client
+from resilience.gateway.messages.disconnect import LOOK_EVERY_S, Disconnects
+from resilience.gateway.upstream import http1
+from resilience.gateway.upstream.http1 import KEEP_IDLE_S, Http1Client
 from resilience.testing import VirtualTimeLoop
 from tests.drivers.until import until
 from tests.engine.collapsed import batches_of

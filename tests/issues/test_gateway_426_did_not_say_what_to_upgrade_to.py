@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from h2.events import ResponseReceived
 
-from resilience.gateway.headers import to_client
+from resilience.gateway.messages.headers import to_client
 from tests.gateway.front.test_http2 import raw
 from tests.issues.gateway_parts import configured, served, upstream
 

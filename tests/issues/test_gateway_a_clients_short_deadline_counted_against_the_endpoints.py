@@ -11,9 +11,9 @@ import pytest
 from resilience import Registry, deadline
 from resilience.core.events import State
 from resilience.gateway.config import ServiceConfig
-from resilience.gateway.service import Service
+from resilience.gateway.services.service import Service
 from resilience.testing.virtual_loop import VirtualTimeLoop
-from tests.gateway.stub_service import ONE, TWO, Client, ask
+from tests.gateway.services.stub_service import ONE, TWO, Client, ask
 
 
 def left_out(given_s, **said):

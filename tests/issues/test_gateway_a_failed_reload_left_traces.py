@@ -20,17 +20,18 @@ from resilience import Registry
 from resilience.commands.command import internals_of
 from resilience.config import Document
 from resilience.errors import ConfigError
-from resilience.gateway import Gateway, inbound_filter, services
+from resilience.gateway import Gateway, inbound_filter
 from resilience.gateway import generation as generations
-from resilience.gateway import service as one_service
 from resilience.gateway.client_addresses import ClientAddresses
 from resilience.gateway.composition import composer
 from resilience.gateway.config import GatewayConfig, read
 from resilience.gateway.filters import steps
-from resilience.gateway.http1 import Http1Client
 from resilience.gateway.limits import door, request_limit
 from resilience.gateway.logs import request_statistics
-from resilience.gateway.service import Service
+from resilience.gateway.services import service as one_service
+from resilience.gateway.services import services
+from resilience.gateway.services.service import Service
+from resilience.gateway.upstream.http1 import Http1Client
 from resilience.metrics import prometheus
 
 ONE, TWO, THREE = (f"http://127.0.0.1:{port}" for port in (7, 8, 9))

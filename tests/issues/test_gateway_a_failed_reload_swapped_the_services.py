@@ -11,7 +11,7 @@ from resilience import Registry
 from resilience.errors import ConfigError
 from resilience.gateway import Gateway
 from resilience.gateway import generation as generation_module
-from resilience.gateway.upstream import Request
+from resilience.gateway.messages.exchange import Request
 
 from .gateway_parts import configured
 

@@ -8,7 +8,7 @@ import pytest
 
 from resilience import Registry
 from resilience.gateway import Gateway
-from resilience.gateway.upstream import Request
+from resilience.gateway.messages.exchange import Request
 
 from .gateway_parts import configured, upstream
 

@@ -9,7 +9,7 @@ import asyncio
 
 import pytest
 
-from resilience.gateway.validators import has_it_already
+from resilience.gateway.messages.validators import has_it_already
 
 from .gateway_parts import asked, configured, served, upstream
 

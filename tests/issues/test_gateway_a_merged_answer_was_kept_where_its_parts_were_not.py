@@ -15,7 +15,7 @@ import pytest
 from resilience.config import Document
 from resilience.gateway.composition.merging import caching
 from resilience.gateway.config import read
-from resilience.gateway.upstream import Header
+from resilience.gateway.messages.exchange import Header
 from tests.issues.gateway_parts import asked, served, upstream
 from tests.seeds import over_seeds
 

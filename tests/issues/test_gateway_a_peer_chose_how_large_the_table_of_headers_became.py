@@ -16,7 +16,7 @@ from hpack import Decoder
 
 from resilience.gateway.front.http2 import Http2Connection
 from resilience.gateway.http2.wire import TABLE_BYTES, TableEncoder
-from resilience.gateway.inbound import Inbound
+from resilience.gateway.messages.inbound import Inbound
 from tests.gateway.front.serving import Serving, serving
 from tests.gateway.front.test_http2 import Raw, raw
 from tests.gateway.http2.peer import Connection, a_client, answers, asked, peer

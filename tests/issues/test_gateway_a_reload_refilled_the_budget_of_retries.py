@@ -7,7 +7,7 @@ from typing import Any
 from resilience import RetryBudget
 from resilience.gateway.balancing.course import Repetition
 from resilience.gateway.config import ServiceConfig
-from tests.gateway.stub_service import ONE, TWO, a_service, ask, updated
+from tests.gateway.services.stub_service import ONE, TWO, a_service, ask, updated
 
 _BUDGET = RetryBudget(ratio=0.1, per_second=0.0, window=3600.0)
 

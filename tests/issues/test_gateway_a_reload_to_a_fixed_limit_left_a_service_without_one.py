@@ -14,7 +14,7 @@ from typing import Any
 from resilience import AdaptiveLimit, Registry
 from resilience.commands.command import internals_of
 from resilience.gateway.config import ServiceConfig
-from tests.gateway.stub_service import ONE, a_service, ask, updated
+from tests.gateway.services.stub_service import ONE, a_service, ask, updated
 
 _ADAPTIVE = AdaptiveLimit(initial=3, max_limit=3)
 _LIMITS: dict[int | None, dict[str, Any]] = {

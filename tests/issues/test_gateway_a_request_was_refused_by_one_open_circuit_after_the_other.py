@@ -19,10 +19,10 @@ from resilience.core.failover import RestState
 from resilience.core.outcome import FAILURE, SUCCESS
 from resilience.gateway.balancing import BalancerOptions, Ejection, EndpointSet, EndpointState, balancer
 from resilience.gateway.config import ServiceConfig
-from resilience.gateway.service import Service
-from resilience.gateway.upstream import UpstreamStatusError, UpstreamUnreachableError
+from resilience.gateway.messages.exchange import UpstreamStatusError, UpstreamUnreachableError
+from resilience.gateway.services.service import Service
 from resilience.policies.breaker import BREAKER
-from tests.gateway.stub_service import Client, a_request, ask
+from tests.gateway.services.stub_service import Client, a_request, ask
 from tests.seeds import over_seeds
 
 COMMAND = {"timeout": None}

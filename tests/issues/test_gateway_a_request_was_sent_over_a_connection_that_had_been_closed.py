@@ -14,9 +14,9 @@ from collections.abc import Callable
 
 import pytest
 
-from resilience.gateway.http1 import Http1Client
+from resilience.gateway.messages.exchange import Endpoint, Request
 from resilience.gateway.server import new_loop
-from resilience.gateway.upstream import Endpoint, Request
+from resilience.gateway.upstream.http1 import Http1Client
 
 HELD = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n"
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from resilience.gateway.inbound import Inbound
+from resilience.gateway.messages.inbound import Inbound
 from tests.gateway.front.serving import PATIENCE_S, serving
 
 GET = b"GET /x HTTP/1.1\r\nHost: gw\r\n\r\n"

@@ -7,10 +7,10 @@ endpoint was asked again at once.
 import pytest
 
 from resilience import Registry
-from resilience.gateway.answer_rules import AnswerRule
+from resilience.gateway.answers.answer_rules import AnswerRule
 from resilience.gateway.config import ServiceConfig
-from resilience.gateway.service import Service
-from tests.gateway.stub_service import ONE, TWO, Answer, Client, ask
+from resilience.gateway.services.service import Service
+from tests.gateway.services.stub_service import ONE, TWO, Answer, Client, ask
 
 
 class Asking(Answer):

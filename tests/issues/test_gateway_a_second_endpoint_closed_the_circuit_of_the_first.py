@@ -13,8 +13,8 @@ import pytest
 
 from resilience import CircuitBreaker, Registry, State
 from resilience.gateway.config import ServiceConfig
-from resilience.gateway.service import Service
-from tests.gateway.stub_service import ONE, THREE, TWO, Client, ask, updated
+from resilience.gateway.services.service import Service
+from tests.gateway.services.stub_service import ONE, THREE, TWO, Client, ask, updated
 
 
 def _config(*urls: str, **said: Any) -> ServiceConfig:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 
-from resilience.gateway.connection import Connection
-from resilience.gateway.http1 import Http1Client
-from resilience.gateway.upstream import Endpoint
+from resilience.gateway.messages.exchange import Endpoint
+from resilience.gateway.upstream.http1 import Http1Client
+from resilience.gateway.upstream.http1_connection import Connection
 
 
 async def test_the_end_of_a_connection_can_come_before_its_first_request() -> None:

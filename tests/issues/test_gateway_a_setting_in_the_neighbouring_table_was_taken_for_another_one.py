@@ -9,8 +9,8 @@ import attrs
 import pytest
 
 from resilience.config import ConfigFileError, Document
-from resilience.gateway import service_command
 from resilience.gateway.config import ServiceConfig, read
+from resilience.gateway.services import service_command
 
 FILE = """
 [services.shop]

@@ -13,10 +13,10 @@ import pytest
 from resilience.gateway.balancing.course import Repetition
 from resilience.gateway.balancing.sticky import token_of
 from resilience.gateway.config import BalancingConfig
-from resilience.gateway.service import Service
-from resilience.gateway.upstream import Header, Request, UpstreamUnreachableError
+from resilience.gateway.messages.exchange import Header, Request, UpstreamUnreachableError
+from resilience.gateway.services.service import Service
 from resilience.testing import virtual_time
-from tests.gateway.stub_service import ONE, TWO, a_service
+from tests.gateway.services.stub_service import ONE, TWO, a_service
 
 
 def _of_one() -> Request:

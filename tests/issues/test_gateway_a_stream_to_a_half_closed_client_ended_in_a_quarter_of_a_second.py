@@ -9,7 +9,7 @@ import pytest
 
 from resilience.gateway.front import front as fronts
 from resilience.gateway.front.http1 import PROBE_AGAIN_S, Http1Connection
-from resilience.gateway.inbound import Inbound
+from resilience.gateway.messages.inbound import Inbound
 from tests.gateway.front.serving import eventually, serving
 
 

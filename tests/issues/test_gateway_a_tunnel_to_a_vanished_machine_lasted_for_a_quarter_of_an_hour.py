@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import pytest
 
+from resilience.gateway.messages.tunnel import GONE_S, Tunnel, TunnelEnd
 from resilience.gateway.server import new_loop
-from resilience.gateway.tunnel import GONE_S, Tunnel, TunnelEnd
 
 _WATCHED = {"SO_KEEPALIVE": 1, "TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4, "TCP_USER_TIMEOUT": 1000 * GONE_S}
 

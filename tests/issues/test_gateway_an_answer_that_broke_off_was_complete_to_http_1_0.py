@@ -12,7 +12,7 @@ import asyncio
 import pytest
 
 from resilience.gateway.front import http1
-from resilience.gateway.inbound import Inbound
+from resilience.gateway.messages.inbound import Inbound
 from tests.gateway.front.serving import PATIENCE_S, Client, serving
 
 LENGTH = [(b"content-length", b"100")]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from resilience import State
 from resilience.gateway.config import ServiceConfig
-from tests.gateway.stub_service import ONE, THREE, TWO, a_service, ask, updated
+from tests.gateway.services.stub_service import ONE, THREE, TWO, a_service, ask, updated
 
 
 async def test_endpoints_that_share_a_command_have_no_circuits_of_their_own() -> None:

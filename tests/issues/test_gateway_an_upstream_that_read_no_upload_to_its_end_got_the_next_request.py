@@ -12,10 +12,10 @@ import socket
 
 import pytest
 
-from resilience.gateway.connection import Connection
-from resilience.gateway.http1 import Http1Client
+from resilience.gateway.messages.exchange import Endpoint, Request
 from resilience.gateway.server import new_loop
-from resilience.gateway.upstream import Endpoint, Request
+from resilience.gateway.upstream.http1 import Http1Client
+from resilience.gateway.upstream.http1_connection import Connection
 
 _EARLY = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 

@@ -10,13 +10,7 @@ import zlib
 
 import pytest
 
-from resilience.gateway.format.content import (
-    MOST_MEMBERS,
-    BrokenCodingError,
-    TooLargeError,
-    beginning,
-    decoded,
-)
+from resilience.gateway.messages.content import MOST_MEMBERS, BrokenCodingError, TooLargeError, beginning, decoded
 from tests.issues.gateway_parts import OK, configured, served, upstream
 
 GZIP = [(b"content-encoding", b"gzip")]

@@ -9,9 +9,9 @@ import logging
 import pytest
 
 from resilience.gateway.balancing.health import HealthChecks
-from resilience.gateway.upstream import LocalLimitError
+from resilience.gateway.messages.exchange import LocalLimitError
 from resilience.testing import virtual_time
-from tests.gateway.stub_service import ONE, TWO, a_service, ask
+from tests.gateway.services.stub_service import ONE, TWO, a_service, ask
 
 
 @pytest.mark.parametrize("error", [LocalLimitError("Too many open files"), RuntimeError("nobody thought of it")])

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from resilience.gateway.first_event import first_event
-from resilience.gateway.format.content import beginning
+from resilience.gateway.messages.content import beginning
+from resilience.gateway.messages.first_event import first_event
 from tests.gateway.harness import parsed
 
 from .gateway_parts import OK, asked, configured, served, upstream

@@ -19,8 +19,8 @@ from resilience import Registry
 from resilience.gateway.balancing import BALANCERS, BalancerOptions, EndpointSet, EndpointState, balancer
 from resilience.gateway.balancing.rotation import RoundRobin
 from resilience.gateway.config import ServiceConfig
-from resilience.gateway.service import Service
-from tests.gateway.stub_service import ONE, THREE, TWO, Client, ask
+from resilience.gateway.services.service import Service
+from tests.gateway.services.stub_service import ONE, THREE, TWO, Client, ask
 
 GATEWAYS, ENDPOINTS = 2000, 10
 SPREAD = sorted(set(BALANCERS) - {"first", "ring_hash", "maglev", "rendezvous"})  # these choose by something else

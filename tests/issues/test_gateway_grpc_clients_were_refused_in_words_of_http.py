@@ -13,7 +13,7 @@ import pytest
 from h2.events import DataReceived, ResponseReceived, StreamEnded, StreamReset, TrailersReceived
 from hyperframe.frame import GoAwayFrame
 
-from resilience.gateway.inbound import Inbound, RefusedRequest
+from resilience.gateway.messages.inbound import Inbound, RefusedRequest
 from tests.gateway.front.serving import serving
 from tests.gateway.front.test_http2 import POST, Raw, raw
 

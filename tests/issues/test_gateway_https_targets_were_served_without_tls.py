@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from resilience.gateway.inbound import RequestHead
+from resilience.gateway.messages.inbound import RequestHead
 from tests.gateway.test_admission import admission, outcome, route
 from tests.issues.gateway_parts import OK, asked, configured, served, upstream
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 
-from resilience.gateway.last_answers import MOST_BYTES, LastAnswers
-from resilience.gateway.upstream import Request
+from resilience.gateway.answers.last_answers import MOST_BYTES, LastAnswers
+from resilience.gateway.messages.exchange import Request
 
 from .gateway_parts import asked, configured, served, upstream
 

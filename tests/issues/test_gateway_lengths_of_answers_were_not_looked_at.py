@@ -13,7 +13,7 @@ import pytest
 from resilience.gateway.front.answer import AnswerHead, InvalidAnswerError
 from resilience.gateway.front.http2_fields import answer_fields
 from resilience.gateway.http2.fields import MalformedError
-from resilience.gateway.http2.messages import answer_of
+from resilience.gateway.upstream.http2_messages import answer_of
 from tests.gateway.http2.peer import Connection, a_client, a_request, asked, begun, peer, whole
 from tests.issues.gateway_parts import asked as bytes_of
 from tests.issues.gateway_parts import configured, served

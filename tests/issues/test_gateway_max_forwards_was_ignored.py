@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from resilience.gateway.max_forwards import counted_down
-from resilience.gateway.problem import Problem
+from resilience.gateway.messages.max_forwards import counted_down
+from resilience.gateway.messages.problem import Problem
 from tests.gateway.front.test_http2 import HEAD, raw
 from tests.gateway.route_oracle import request
 from tests.gateway.test_admission import INTERNAL, admission, admitted, outcome, route

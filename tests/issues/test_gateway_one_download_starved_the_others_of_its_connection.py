@@ -15,7 +15,7 @@ import pytest
 from h2.events import DataReceived, ResponseReceived, StreamReset
 
 from resilience.gateway.front.http2_stream import LEAST_TAKEN
-from resilience.gateway.inbound import Inbound
+from resilience.gateway.messages.inbound import Inbound
 from tests.gateway.front.serving import eventually, serving
 from tests.gateway.front.test_http2 import Raw, raw
 from tests.gateway.http2.peer import a_client, a_request, begun, peer

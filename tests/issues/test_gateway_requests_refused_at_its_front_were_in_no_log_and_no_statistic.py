@@ -16,9 +16,9 @@ import pytest
 from resilience import Registry
 from resilience.gateway import Gateway
 from resilience.gateway.config import GatewayConfig
-from resilience.gateway.inbound import RefusedRequest, RequestHead
 from resilience.gateway.logs.entry import clf_line
 from resilience.gateway.logs.passage import Passage
+from resilience.gateway.messages.inbound import RefusedRequest, RequestHead
 from resilience.gateway.server import sides
 from tests.gateway.front.serving import Serving, serving
 from tests.gateway.front.test_http2 import HEAD, raw

@@ -17,10 +17,10 @@ import pytest
 
 from resilience.config import ConfigFileError, Document
 from resilience.errors import ConfigError
-from resilience.gateway.authority import path_of
 from resilience.gateway.config import GatewayConfig, read
 from resilience.gateway.logs.entry import clf_line, combined_line, cut, json_line
 from resilience.gateway.logs.redaction import QueryRedactor, redacted_urls
+from resilience.gateway.routing.authority import path_of
 from tests.gateway.harness import Upstream, parsed, shared_upstream
 from tests.gateway.logs.test_entry import over
 

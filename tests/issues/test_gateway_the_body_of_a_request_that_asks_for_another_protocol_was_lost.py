@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from resilience.gateway.framing import LARGE
+from resilience.gateway.messages.framing import LARGE
 from tests.gateway.front.test_parser import Requests
 from tests.gateway.harness import Call, Upstream
 from tests.seeds import over_seeds

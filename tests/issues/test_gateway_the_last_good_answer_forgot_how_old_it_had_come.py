@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
+from resilience.gateway.answers.fallbacks import Fallbacks
+from resilience.gateway.answers.last_answers import LastAnswers
 from resilience.gateway.config.fallbacks import FallbackConfig
-from resilience.gateway.fallbacks import Fallbacks
-from resilience.gateway.last_answers import LastAnswers
-from resilience.gateway.upstream import Header, Request
+from resilience.gateway.messages.exchange import Header, Request
 from tests.issues.gateway_parts import asked, configured, served, upstream
 
 REQUEST = Request(method="GET", target=b"/x", host=None, headers=[])

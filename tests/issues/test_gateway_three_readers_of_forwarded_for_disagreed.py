@@ -11,7 +11,7 @@ from resilience.gateway.client_addresses import ClientAddresses
 from resilience.gateway.config import GatewayConfig
 from resilience.gateway.filters.context import FilterRequest
 from resilience.gateway.gateway import Gateway
-from resilience.gateway.inbound import RequestHead
+from resilience.gateway.messages.inbound import RequestHead
 
 from .gateway_parts import configured
 

@@ -14,11 +14,11 @@ import pytest
 
 from resilience.gateway.filters.api_keys import ApiKey, ApiKeys, _Checking
 from resilience.gateway.filters.context import FilterContext, FilterRequest
-from resilience.gateway.inbound import RequestHead
 from resilience.gateway.logs.redaction import SECRET_PARAMETERS, QueryRedactor, redacted_urls
-from resilience.gateway.paths import PathError, canonical
-from resilience.gateway.request_body import Intake
-from resilience.gateway.upstream import Request
+from resilience.gateway.messages.exchange import Request
+from resilience.gateway.messages.inbound import RequestHead
+from resilience.gateway.messages.request_body import Intake
+from resilience.gateway.routing.paths import PathError, canonical
 
 _MOST = 24  # times the time for eight times the size
 

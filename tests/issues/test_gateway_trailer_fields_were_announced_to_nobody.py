@@ -7,8 +7,8 @@ import asyncio
 import pytest
 from h2.events import ResponseReceived
 
-from resilience.gateway.headers import interim_to_client, to_client
-from resilience.gateway.trailers import passing
+from resilience.gateway.messages.headers import interim_to_client, to_client
+from resilience.gateway.messages.trailers import passing
 from tests.gateway.front.test_http2 import HEAD, raw
 from tests.gateway.http2.peer import Connection, peer
 from tests.issues.gateway_parts import asked, configured, served, upstream

@@ -15,7 +15,7 @@ import pytest
 
 from resilience.config import Document
 from resilience.gateway.config import read
-from resilience.gateway.format.content import has_several_types, is_json, may_be_json, media_type
+from resilience.gateway.messages.content import has_several_types, is_json, may_be_json, media_type
 from tests.gateway.harness import Call, Upstream, parsed, shared_upstream
 
 from .gateway_parts import served

@@ -11,8 +11,8 @@ import random
 import httpx
 import pytest
 
-from resilience.gateway.last_answers import LastAnswers
-from resilience.gateway.upstream import Header, Request
+from resilience.gateway.answers.last_answers import LastAnswers
+from resilience.gateway.messages.exchange import Header, Request
 from tests.issues.gateway_parts import configured, served, upstream
 
 UP = "HTTP/1.1 {status} X\r\n{line}Content-Length: {size}\r\n\r\n"

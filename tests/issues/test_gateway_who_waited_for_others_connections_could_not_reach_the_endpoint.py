@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from resilience.gateway.http2 import client as http2_client
-from resilience.gateway.http2.client import Http2Client
-from resilience.gateway.upstream import Endpoint, UpstreamUnreachableError
+from resilience.gateway.messages.exchange import Endpoint, UpstreamUnreachableError
+from resilience.gateway.upstream import http2 as http2_client
+from resilience.gateway.upstream.http2 import Http2Client
 from resilience.testing import virtual_time
 
 _ENDPOINT = Endpoint.parse("http://10.0.0.1:80", None)

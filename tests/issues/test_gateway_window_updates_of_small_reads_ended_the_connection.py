@@ -15,7 +15,7 @@ from h2.events import ConnectionTerminated, StreamEnded
 from h2.exceptions import StreamClosedError
 
 from resilience.gateway.http2.allowance import CHEAP_FRAMES
-from resilience.gateway.inbound import Inbound
+from resilience.gateway.messages.inbound import Inbound
 from tests.gateway.front.serving import serving
 from tests.gateway.front.test_http2 import raw
 from tests.gateway.http2.peer import Connection, a_client, a_request, begun, peer, whole

@@ -22,7 +22,7 @@ from resilience.errors import RejectedError
 from resilience.gateway.balancing import BalancerOptions, Ejection, EndpointSet, EndpointState, balancer
 from resilience.gateway.balancing.course import Course, Ending, Move, Repetition
 from resilience.gateway.balancing.subsets import subset
-from resilience.gateway.retry_terms import RetryTerms
+from resilience.gateway.services.retry_terms import RetryTerms
 
 from .instances import SimulatedInstance
 from .world import World

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from ...asgi import Send
-from ..problem import Problem
+from ..messages.problem import Problem
 
 
 async def respond(send: Send, status: int, value: Any) -> None:

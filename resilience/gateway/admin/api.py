@@ -25,7 +25,7 @@ from ...config import ConfigFileError
 from ...errors import ConfigError
 from ..config.effective import shown
 from ..config.tokens import Doorkeeper
-from ..problem import Problem
+from ..messages.problem import Problem
 from ..supervision.fleet import NoFleetError, order_of, things_of
 from ..supervision.patches import check_patch, merged
 from ..supervision.supervisor import Supervisor

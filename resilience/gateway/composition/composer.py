@@ -26,14 +26,14 @@ from ..config.compositions import CompositionConfig, PartConfig
 from ..filters.context import FilterContext
 from ..filters.declare import endpoint_filter
 from ..filters.step import Step, step_of
-from ..format.content import decoded, is_json, media_type
-from ..format.json_text import MalformedJsonError, parse, serialize
-from ..format.unreadable_body import UnreadableBodyError
-from ..json_pointer import MISSING, found, parsed
-from ..problem import Problem, problem_of
-from ..service import Service
+from ..messages.content import decoded, is_json, media_type
+from ..messages.exchange import Header, InvalidRequestError, Request, UpstreamError, UpstreamTooLargeError
+from ..messages.json_pointer import MISSING, found, parsed
+from ..messages.json_text import MalformedJsonError, parse, serialize
+from ..messages.problem import Problem, problem_of
+from ..messages.unreadable_body import UnreadableBodyError
+from ..services.service import Service
 from ..subrequest import asked
-from ..upstream import Header, InvalidRequestError, Request, UpstreamError, UpstreamTooLargeError
 from .merging import NO_STORE, caching, merged, states_field, suits
 from .plan import OK, SKIPPED, Outcome, Progress
 from .target import NoValueError, UnfitValueError, first_values

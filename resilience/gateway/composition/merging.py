@@ -23,9 +23,9 @@ from typing import Any, Final
 
 import attrs
 
-from ..format.content import values_of
-from ..json_pointer import MISSING
-from ..upstream import Header
+from ..messages.content import values_of
+from ..messages.exchange import Header
+from ..messages.json_pointer import MISSING
 
 #: What each way of merging wants the parts to be.
 WANTED: Final[Mapping[str, type | None]] = {"object": None, "flat": dict, "list": list}

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import attrs
 
-from ..json_pointer import MISSING
+from ..messages.json_pointer import MISSING
 
 OK: Final = "ok"
 SKIPPED: Final = "skipped"

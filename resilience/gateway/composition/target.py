@@ -21,8 +21,8 @@ from urllib.parse import quote, unquote_plus
 import attrs
 
 from ...errors import ConfigError
-from ..json_pointer import MISSING, found, parsed, pointer_mistake
-from ..paths import PathError, canonical, query_is_legal
+from ..messages.json_pointer import MISSING, found, parsed, pointer_mistake
+from ..routing.paths import PathError, canonical, query_is_legal
 
 #: Longest target that is sent, bytes.
 MAX_TARGET: Final = 8192

@@ -13,7 +13,7 @@ from ...errors import ConfigError
 from ..composition.merging import WANTED
 from ..composition.plan import cycle_in
 from ..composition.target import Target
-from ..json_pointer import MISSING, pointer_mistake
+from ..messages.json_pointer import MISSING, pointer_mistake
 from .checks import checked, one_of, unknown_name
 from .routes import RouteConfig
 

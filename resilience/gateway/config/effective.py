@@ -15,7 +15,7 @@ from ...config.document import toml_key
 from ...config.secret_names import is_telling
 from ...core.http_status import HttpStatus
 from ...policies.order import setting_kits
-from ..service_command import USUAL
+from ..services.service_command import USUAL
 from .file import GatewayConfig
 from .registry import LISTENER_KEYS, RegistryConfig
 from .services import ServiceConfig

@@ -10,7 +10,7 @@ import attrs
 from ...core.checks import number
 from ...discovery.instance import MAX_PRIORITY, MAX_WEIGHT, name_of, server_name_mistake, url_mistake
 from ...errors import ConfigError
-from ..json_pointer import member_mistake
+from ..messages.json_pointer import member_mistake
 from .checks import checked
 from .contents import contents_by, of_secrets
 from .header_values import headers_given

@@ -9,7 +9,7 @@ import attrs
 from ...core.checks import number
 from ...core.http_status import as_codes, codes_checked, codes_of
 from ...errors import ConfigError
-from ..framing import EMPTY
+from ..messages.framing import EMPTY
 from .checks import meaningless
 from .header_values import plain_headers_given
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import attrs
 
-from ..headers import CLAIMS, HOP_BY_HOP
+from ..messages.headers import CLAIMS, HOP_BY_HOP
 from .checks import checked
 
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}").fullmatch

@@ -1,6 +1,6 @@
 """Routes of the gateway: the ``[[routes]]`` tables.
 
-Which of two routes takes a request that both could take is decided by the order in routing.py. conflicts() finds what
+Which of two routes takes a request that both could take is decided by the order in router.py. conflicts() finds what
 that order leaves open, and the routes that it never comes to.
 """
 
@@ -13,9 +13,9 @@ from typing import Any, Final
 import attrs
 
 from ...core.checks import number, text
-from ..authority import authority, host_mistake
-from ..patterns import Pattern, Rewrite
-from ..predicates import Predicates, method_mistake, names_mistake, wanted_mistake
+from ..routing.authority import authority, host_mistake
+from ..routing.patterns import Pattern, Rewrite
+from ..routing.predicates import Predicates, method_mistake, names_mistake, wanted_mistake
 from .addresses import network_mistake
 from .checks import checked, filled, unknown_name
 

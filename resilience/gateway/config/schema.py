@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from ...config.schema import class_schema, table_schema
 from ...discovery.registry.settings import RegistrySettings
-from ..service_command import PER, accepted
+from ..services.service_command import PER, accepted
 from .compositions import CompositionConfig
 from .identity import IdentityHeaders
 from .listeners import AdminSettings, GatewaySettings

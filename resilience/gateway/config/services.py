@@ -12,11 +12,11 @@ from ...config import Document
 from ...core.checks import flag, number
 from ...discovery.instance import url_mistake
 from ...errors import ConfigError
-from .. import service_command
-from ..answer_rules import AnswerRule
+from ..answers.answer_rules import AnswerRule
 from ..balancing import BALANCERS, KEYED, Ejection
 from ..balancing.course import Repetition
 from ..balancing.health import HealthChecks
+from ..services import service_command
 from .balancing import BalancingConfig
 from .checks import authorities_mistake, checked, one_of
 from .contents import contents_by, of_files

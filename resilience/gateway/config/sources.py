@@ -26,7 +26,7 @@ from ...discovery.membership import HOLD_S
 from ...discovery.redis_instances import PREFIX, server_name
 from ...errors import ConfigError
 from ...registry import Registry
-from ..upstream import UpstreamClient
+from ..messages.exchange import UpstreamClient
 from .checks import authorities_mistake, checked, filled
 from .contents import contents_by, of_files, of_secrets
 from .endpoints import EndpointConfig
@@ -210,7 +210,7 @@ class EurekaSettings:
 
     def open(self, host: SourceHost) -> Source:
         """Make the source."""
-        from ..servers_in_turn import ServersInTurn
+        from ..services.servers_in_turn import ServersInTurn
 
         servers = ServersInTurn([EndpointConfig(url=each, headers=self.headers) for each in self.servers],
                                 self.ca_file, host.client, host.timeout_s)

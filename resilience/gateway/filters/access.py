@@ -17,7 +17,7 @@ import attrs
 
 from ..config.addresses import network_mistake
 from ..config.checks import checked, meaningless
-from ..predicates import Address, within
+from ..routing.predicates import Address, within
 from .context import FilterContext, Identity
 from .declare import FilterHost, inbound_filter
 from .identity import quoted, unauthenticated

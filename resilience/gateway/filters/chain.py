@@ -34,14 +34,14 @@ from ...core.http_problem import problem_body
 from ...errors import ResilienceError
 from ..config import IdentityHeaders
 from ..forwarding import AnswerBody, Forwarder
-from ..framing import BODILESS
-from ..grpc_status import is_grpc, refusal
-from ..inbound import Inbound
 from ..logs.passage import Passage
-from ..problem import Problem, too_large
+from ..messages.exchange import Header, Request, UpstreamError
+from ..messages.framing import BODILESS
+from ..messages.grpc_status import is_grpc, refusal
+from ..messages.inbound import Inbound
+from ..messages.problem import Problem, too_large
 from ..request_mapping import Admitted
-from ..service import Service
-from ..upstream import Header, Request, UpstreamError
+from ..services.service import Service
 from .compress import CompressedInbound, CompressFilter
 from .context import FilterContext, FilterError, FilterRequest, FilterResponse, Refusal
 from .declare import FilterKind

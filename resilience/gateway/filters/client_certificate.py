@@ -23,7 +23,7 @@ from ...core.checks import flag, one_of, text
 from ...errors import ConfigError
 from ..config.checks import checked
 from ..config.identity import own_header_mistake
-from ..inbound import ClientCertificate
+from ..messages.inbound import ClientCertificate
 from .context import FilterContext, Identity
 from .declare import FilterHost, inbound_filter
 from .identity import absent, invalid, single

@@ -20,11 +20,11 @@ import attrs
 
 from ...core.checks import number
 from ..config.checks import checked, filled
-from ..format.content import prefers_gzip
-from ..inbound import HopRequest, Inbound, RequestHead
 from ..logs.passage import AnswerReader
-from ..tunnel import TunnelEnd
-from ..upstream import Header
+from ..messages.content import prefers_gzip
+from ..messages.exchange import Header
+from ..messages.inbound import HopRequest, Inbound, RequestHead
+from ..messages.tunnel import TunnelEnd
 from .content_coding import (
     TEXTS,
     MediaTypes,

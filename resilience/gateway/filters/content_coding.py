@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from ..format.content import OF_THE_BYTES, is_coded, media_type, values_of
-from ..framing import EMPTY
-from ..upstream import Header
+from ..messages.content import OF_THE_BYTES, is_coded, media_type, values_of
+from ..messages.exchange import Header
+from ..messages.framing import EMPTY
 
 #: Media types that are text, or as good as text.
 TEXTS: Final = ("text/*", "application/json", "+json", "application/javascript", "application/xml", "+xml")

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from ..inbound import RequestHead
 from ..logs.passage import Passage
-from ..paths import query_is_legal
-from ..problem import reason_of
-from ..upstream import Header, Request
+from ..messages.exchange import Header, Request
+from ..messages.inbound import RequestHead
+from ..messages.problem import reason_of
+from ..routing.paths import query_is_legal
 from .fields import Fields, header
 
 if TYPE_CHECKING:

@@ -20,12 +20,12 @@ from ...registry import Registry
 from ...shared.store import Store
 from ..change import Act, at_once
 from ..client_addresses import ClientAddresses
-from ..upstream import UpstreamClient
+from ..messages.exchange import UpstreamClient
 from .context import FilterContext
 
 if TYPE_CHECKING:
     from ..config import ServiceConfig
-    from ..service import Service
+    from ..services.service import Service
 
 _T = TypeVar("_T")
 

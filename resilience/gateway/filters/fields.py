@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from ..headers import HOP_BY_HOP, folded
-from ..upstream import Header
+from ..messages.exchange import Header
+from ..messages.headers import HOP_BY_HOP, folded
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+").fullmatch
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*").fullmatch

@@ -19,10 +19,10 @@ from ..config.checks import checked, meaningless
 from ..config.contents import contents_by, of_files
 from ..config.identity import own_header_mistake
 from ..config.observing import header_mistake
-from ..problem import problem_of
-from ..service import Service
+from ..messages.exchange import Header, Request, UpstreamError
+from ..messages.problem import problem_of
+from ..services.service import Service
 from ..subrequest import Answer, asked
-from ..upstream import Header, Request, UpstreamError
 from .asked_url import service_of, target_of, url_mistake
 from .context import FilterContext, FilterResponse, Identity, Refusal
 from .declare import FilterHost, inbound_filter

@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import quote
 
 from ..config.identity import IdentityHeaders
-from ..upstream import Header
+from ..messages.exchange import Header
 from .context import FilterContext, Identity
 from .fields import Fields
 

@@ -31,7 +31,7 @@ from ..config.contents import contents_by, of_files, of_secrets
 from ..config.identity import own_header_mistake
 from ..config.observing import header_mistake
 from ..config.secrets import secret_of, secret_place
-from ..json_pointer import MISSING, found, parsed
+from ..messages.json_pointer import MISSING, found, parsed
 from .asked_url import service_of, url_mistake
 from .context import FilterContext, Identity
 from .declare import FilterHost, inbound_filter

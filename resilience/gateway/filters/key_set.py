@@ -19,9 +19,9 @@ from jwt.algorithms import get_default_algorithms
 
 from ...errors import ResilienceError
 from ..config import ServiceConfig
-from ..problem import problem_of
+from ..messages.exchange import Request, UpstreamError
+from ..messages.problem import problem_of
 from ..subrequest import asked
-from ..upstream import Request, UpstreamError
 from .asked_url import target_of
 from .declare import FilterHost
 from .key_cache import Ask, KeyCache

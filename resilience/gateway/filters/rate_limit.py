@@ -14,17 +14,17 @@ from ...errors import ConfigError, RateLimitedError
 from ..client_addresses import ClientAddresses
 from ..config.checks import checked, filled, meaningless
 from ..config.observing import header_mistake
-from ..format.content import decoded, may_be_json
-from ..format.json_text import MOST_VALUES, parse
-from ..format.unreadable_body import UnreadableBodyError
-from ..json_pointer import member_mistake
 from ..limits.answer_cost import AnswerCost, units_at, units_in
 from ..limits.caller_keys import CallerKeys, word_mistake
 from ..limits.rate_fields import limit_field, policy_field
 from ..limits.request_limit import MAX_KEYS, limit_named, policy_of
 from ..limits.shared_limit import WHEN_UNAVAILABLE, LimitUnavailableError, shared_limit_named
 from ..logs.passage import Passage
-from ..upstream import Header
+from ..messages.content import decoded, may_be_json
+from ..messages.exchange import Header
+from ..messages.json_pointer import member_mistake
+from ..messages.json_text import MOST_VALUES, parse
+from ..messages.unreadable_body import UnreadableBodyError
 from .context import FilterContext
 from .declare import FilterHost, declaration_of, inbound_filter
 

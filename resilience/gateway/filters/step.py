@@ -18,12 +18,12 @@ from ...errors import CallTimeoutError
 from ...registry import Registry
 from ..change import Act, at_once
 from ..config import FilterConfig
-from ..replacing import in_place
+from ..services.replacing import in_place
 from .context import FilterContext
 from .declare import KEYS, FilterDeclaration, FilterKind
 
 if TYPE_CHECKING:
-    from ..service import Service
+    from ..services.service import Service
 
 GROUP: Final = "filters"
 #: Calls of one filter that wait at once; Zuul's.

@@ -10,9 +10,9 @@ from ...shared.connection import Connection
 from ..change import Change
 from ..client_addresses import ClientAddresses
 from ..config import FilterConfig, GatewayConfig, ServiceConfig
-from ..service import Service
-from ..services import NextServices
-from ..upstream import UpstreamClient
+from ..messages.exchange import UpstreamClient
+from ..services.service import Service
+from ..services.services import NextServices
 from .declare import KEYS, FilterHost
 from .step import Step, step_of
 

@@ -19,12 +19,12 @@ from ..config.checks import checked
 from ..filters.context import FilterContext
 from ..filters.declare import ORDER, FilterDeclaration, FilterHost, FilterKind, FilterPart, inbound_filter
 from ..filters.fields import Fields
-from ..json_pointer import parsed, pointer_mistake, put, without
+from ..messages.content import ACCEPTED, OF_THE_BYTES, check_type, decoded, may_be_json
+from ..messages.json_pointer import parsed, pointer_mistake, put, without
+from ..messages.json_text import parse, serialize
+from ..messages.unreadable_body import UnreadableBodyError
 from .both_ways import BothWays
 from .checking import ask_for_plain, has_body, is_empty, is_of_upstream
-from .content import ACCEPTED, OF_THE_BYTES, check_type, decoded, may_be_json
-from .json_text import parse, serialize
-from .unreadable_body import UnreadableBodyError
 from .values import Template
 
 #: Headers that do not hold for a body that was changed.

@@ -25,12 +25,12 @@ from ..config.checks import checked, one_of
 from ..filters.context import FilterContext, FilterError
 from ..filters.declare import FilterDeclaration, FilterKind, FilterPart
 from ..filters.fields import Fields
-from ..framing import EMPTY
-from ..upstream import Header
-from .content import ACCEPTED, decoded, is_json, media_type, prefers_gzip
-from .json_text import MAX_VALUES, parse
+from ..messages.content import ACCEPTED, decoded, is_json, media_type, prefers_gzip
+from ..messages.exchange import Header
+from ..messages.framing import EMPTY
+from ..messages.json_text import MAX_VALUES, parse
+from ..messages.unreadable_body import UnreadableBodyError
 from .schema import Fault, Schema
-from .unreadable_body import UnreadableBodyError
 
 MODES: Final = ("enforce", "report", "off")
 _MAX_BODY: Final = 256 * 1024

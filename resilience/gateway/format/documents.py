@@ -16,7 +16,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urldefrag, urljoin
 
 from ...errors import ConfigError
-from ..json_pointer import MISSING, escaped, found, parsed
+from ..messages.json_pointer import MISSING, escaped, found, parsed
 
 MAX_FILES: Final = 200
 MAX_FILE_BYTES: Final = 8 * 1024 * 1024

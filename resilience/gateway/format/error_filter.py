@@ -20,12 +20,12 @@ from ...errors import ConfigError
 from ..config.checks import checked
 from ..filters.context import FilterContext, FilterResponse
 from ..filters.declare import FilterDeclaration, FilterHost, FilterKind, FilterPart, inbound_filter
-from ..json_pointer import found, parsed, pointer_mistake
+from ..messages.content import decoded, media_type
+from ..messages.json_pointer import found, parsed, pointer_mistake
+from ..messages.json_text import parse
+from ..messages.unreadable_body import UnreadableBodyError
 from .body_filter import OF_THE_BODY
 from .checking import has_body, is_of_upstream, medium_of
-from .content import decoded, media_type
-from .json_text import parse
-from .unreadable_body import UnreadableBodyError
 
 #: Bytes of an error body that are looked at.
 MAX_BODY: Final = 64 * 1024

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urljoin
 
 from ...errors import ConfigError
-from ..json_pointer import written
+from ..messages.json_pointer import written
 from .schema import Fault
 
 if TYPE_CHECKING:

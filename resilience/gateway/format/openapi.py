@@ -15,9 +15,9 @@ from urllib.parse import quote
 import attrs
 
 from ...errors import ConfigError
-from ..json_pointer import MISSING, escaped
-from ..upstream import Header
-from .content import is_json, values_of
+from ..messages.content import is_json, values_of
+from ..messages.exchange import Header
+from ..messages.json_pointer import MISSING, escaped
 from .documents import Documents
 from .parameters import STYLES, Pairs, Parameter, Shape, UnreadableError, cookie_pairs, query_pairs
 from .path_templates import PathTemplates

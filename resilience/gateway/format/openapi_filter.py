@@ -18,10 +18,10 @@ from ..config.checks import checked, one_of
 from ..config.contents import contents_by
 from ..filters.context import FilterContext
 from ..filters.declare import FilterHost, FilterKind, FilterPart, inbound_filter
-from ..paths import PathError, canonical, named
-from ..upstream import Header
+from ..messages.content import has_several_types, media_type
+from ..messages.exchange import Header
+from ..routing.paths import PathError, canonical, named
 from .checking import Checks, Fit, ask_for_plain, has_body, is_empty, is_of_upstream, may_be_taken_in, medium_of
-from .content import has_several_types, media_type
 from .documents import of_documents
 from .openapi import Body, OpenApi, Operation
 from .path_templates import UndecodableError

@@ -21,8 +21,8 @@ from urllib.parse import unquote_to_bytes
 
 import attrs
 
-from ..json_pointer import MISSING
-from .json_text import MalformedJsonError, TooManyValuesError, parse
+from ..messages.json_pointer import MISSING
+from ..messages.json_text import MalformedJsonError, TooManyValuesError, parse
 
 #: In the order of OpenAPI: the first is the default.
 STYLES: Final[Mapping[str, tuple[str, ...]]] = {

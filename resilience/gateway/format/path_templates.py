@@ -15,7 +15,7 @@ from urllib.parse import unquote_to_bytes
 import attrs
 
 from ...errors import ConfigError
-from ..paths import named
+from ..routing.paths import named
 
 T = TypeVar("T")
 

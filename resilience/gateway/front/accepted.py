@@ -6,7 +6,7 @@ import asyncio
 
 import attrs
 
-from ..inbound import ClientCertificate
+from ..messages.inbound import ClientCertificate
 from .client_certificate import client_certificate
 from .proxy_protocol import Proxied
 

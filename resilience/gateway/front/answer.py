@@ -10,8 +10,8 @@ import http
 from collections.abc import Sequence
 from typing import Final
 
-from ..framing import length_of
-from ..upstream import Header
+from ..messages.exchange import Header
+from ..messages.framing import length_of
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK: Final = b"0\r\n\r\n"

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from ..inbound import BodyBrokenError, ClientGoneError, Inbound
+from ..messages.inbound import BodyBrokenError, ClientGoneError, Inbound
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 

@@ -7,7 +7,7 @@ import re
 import ssl
 from typing import Any, Final
 
-from ..inbound import ClientCertificate
+from ..messages.inbound import ClientCertificate
 
 #: RFC 4514, 3.
 _SHORT: Final = {

@@ -10,8 +10,8 @@ from typing import Final
 
 from ..client_addresses import ClientAddresses
 from ..config.listeners import GatewaySettings
-from ..inbound import Inbound, RefusedRequest, RequestHead
-from ..upstream import Header
+from ..messages.exchange import Header
+from ..messages.inbound import Inbound, RefusedRequest, RequestHead
 from .http1 import Http1Connection
 from .http2 import Http2Connection
 from .peers import Peers

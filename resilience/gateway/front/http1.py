@@ -27,9 +27,9 @@ from collections import deque
 from math import inf
 from typing import TYPE_CHECKING, Final, cast
 
-from ..inbound import ClientGoneError
-from ..problem import Problem
-from ..tunnel import TunnelEnd
+from ..messages.inbound import ClientGoneError
+from ..messages.problem import Problem
+from ..messages.tunnel import TunnelEnd
 from .accepted import Accepted
 from .answer import CONTINUE, AnswerHead
 from .http1_exchange import Http1Exchange

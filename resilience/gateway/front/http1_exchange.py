@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from socket import SO_LINGER, SOL_SOCKET
 from typing import TYPE_CHECKING, Final
 
-from ..framing import BODILESS
-from ..inbound import BodyBrokenError, ClientGoneError
-from ..trailers import trailer_lines
-from ..tunnel import TunnelEnd
-from ..upstream import Header
+from ..messages.exchange import Header
+from ..messages.framing import BODILESS
+from ..messages.inbound import BodyBrokenError, ClientGoneError
+from ..messages.trailers import trailer_lines
+from ..messages.tunnel import TunnelEnd
 from .answer import CONTINUE, LAST_CHUNK, AnswerHead, InvalidAnswerError, interim_bytes
 from .parser import Incoming
 

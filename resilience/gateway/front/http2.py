@@ -44,8 +44,8 @@ from hyperframe.frame import GoAwayFrame
 from ..http2.allowance import CHEAP_FRAMES, Allowance, earned
 from ..http2.fields import MalformedError
 from ..http2.wire import H2, Bytes, Wire
-from ..inbound import ClientGoneError
-from ..upstream import Header
+from ..messages.exchange import Header
+from ..messages.inbound import ClientGoneError
 from .accepted import Accepted
 from .http2_fields import RequestReader, answer_fields
 from .http2_stream import MAX_STREAMS, STREAM_WINDOW, Http2Stream

@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from ..headers import size_of
 from ..http2.fields import OF_CONNECTIONS, MalformedError, sendable, told_apart
-from ..inbound import HopRequest, StreamHead
-from ..upstream import Header
+from ..messages.exchange import Header
+from ..messages.headers import size_of
+from ..messages.inbound import HopRequest, StreamHead
 from .accepted import Accepted
 from .answer import InvalidAnswerError, said_length
 from .refusal import HEAD_TOO_LARGE, MAX_TARGET_BYTES, NO_TUNNELS, TARGET_TOO_LONG, Refusal

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 from h2.errors import ErrorCodes
 
-from ..framing import BODILESS
-from ..grpc_status import answer_of, is_grpc, trailers_for
 from ..http2.fields import trailer_fields, trailers_of
-from ..inbound import BodyBrokenError, ClientGoneError, RequestHead
-from ..problem import Problem
-from ..tunnel import TunnelEnd
-from ..upstream import Header
+from ..messages.exchange import Header
+from ..messages.framing import BODILESS
+from ..messages.grpc_status import answer_of, is_grpc, trailers_for
+from ..messages.inbound import BodyBrokenError, ClientGoneError, RequestHead
+from ..messages.problem import Problem
+from ..messages.tunnel import TunnelEnd
 from .answer import InvalidAnswerError
 from .http2_fields import Http2Request, answer_fields, interim_fields
 

@@ -23,10 +23,10 @@ from h2.errors import ErrorCodes
 
 from ..http2.fields import MalformedError
 from ..http2.wire import Bytes
-from ..inbound import ClientGoneError
-from ..problem import Problem
-from ..tunnel import TunnelEnd
-from ..upstream import Header, UpstreamError
+from ..messages.exchange import Header, UpstreamError
+from ..messages.inbound import ClientGoneError
+from ..messages.problem import Problem
+from ..messages.tunnel import TunnelEnd
 from .http2_fields import answer_fields
 from .http2_stream import Http2Stream
 

@@ -25,10 +25,10 @@ from typing import Any, Final, Protocol
 
 import httptools
 
-from ..framing import FIELDS, large_rest
-from ..headers import size_of
-from ..inbound import HopRequest, RequestHead
-from ..upstream import Header
+from ..messages.exchange import Header
+from ..messages.framing import FIELDS, large_rest
+from ..messages.headers import size_of
+from ..messages.inbound import HopRequest, RequestHead
 from .accepted import Accepted
 from .refusal import HEAD_TOO_LARGE, MAX_TARGET_BYTES, NO_TUNNELS, TARGET_TOO_LONG, Refusal
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..grpc_status import answer_of
-from ..inbound import RequestHead
-from ..problem import Problem, reason_of
-from ..upstream import Header
+from ..messages.exchange import Header
+from ..messages.grpc_status import answer_of
+from ..messages.inbound import RequestHead
+from ..messages.problem import Problem, reason_of
 
 
 class Refusal:

@@ -1,1 +1,1 @@
-"""HTTP/2 on the library h2: what both ends of the gateway have in common, and the client for upstreams."""
+"""HTTP/2 on the library h2: what both ends of the gateway have in common."""

@@ -11,7 +11,7 @@ from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 from hpack import Encoder
 
-from ..upstream import Header
+from ..messages.exchange import Header
 
 _PENDING: Final = 16 * 1024  # bytes that wait for the event loop's next turn
 #: Of the table that answers are compressed by. A larger one saves few bytes, and costs much time (see TableEncoder).

@@ -16,9 +16,9 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from ..format.json_text import MOST_VALUES, check_size
-from ..json_pointer import found, parsed
-from ..upstream import Header
+from ..messages.exchange import Header
+from ..messages.json_pointer import found, parsed
+from ..messages.json_text import MOST_VALUES, check_size
 
 #: Bytes of a body that are kept to be read.
 MAX_JSON: Final = 1 << 20

@@ -20,7 +20,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final, Protocol
 
 from ..client_addresses import UNKNOWN, ClientAddresses, network_of
-from ..inbound import RequestHead
+from ..messages.inbound import RequestHead
 
 IDENTITY_WORDS: Final = ("identity", "tenant", "api_key")
 WORDS: Final = (*IDENTITY_WORDS, "address", "route", "service")

@@ -40,7 +40,7 @@ from ..change import Act, LastingParts, at_once
 from ..client_addresses import ClientAddresses
 from ..config.shedding import SheddingSettings
 from ..logs.passage import Passage
-from ..upstream import Header
+from ..messages.exchange import Header
 from .caller_keys import CallerKeys
 from .lag_shedder import LagShedder
 from .loop_lag import LoopLag

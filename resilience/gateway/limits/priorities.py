@@ -15,10 +15,10 @@ from typing import Any, Final
 
 from ...core.admission_queue import LEVELS
 from ..client_addresses import ClientAddresses
-from ..headers import folded, without
-from ..inbound import RequestHead
 from ..logs.passage import Passage
-from ..upstream import Header
+from ..messages.exchange import Header
+from ..messages.headers import folded, without
+from ..messages.inbound import RequestHead
 
 _SOURCE: Final = re.compile(r"(header|claim):([A-Za-z0-9!#$%&'*+.^_`|~-]{1,64})").fullmatch
 _LEVEL: Final = re.compile(rb"[0-9]").fullmatch

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from ..upstream import Header
+from ..messages.exchange import Header
 
 POLICY: Final = b"ratelimit-policy"
 LIMIT: Final = b"ratelimit"

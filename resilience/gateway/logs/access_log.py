@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ..config.observing import AccessLogSettings
-from ..inbound import RequestHead
+from ..messages.inbound import RequestHead
 from .entry import FORMATS, MAX_FIELD, cut
 from .log_writer import FileSink, LogWriter, Sink, StreamSink
 from .passage import Passage

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from json.encoder import encode_basestring_ascii
 from typing import Final
 
-from ..inbound import RequestHead
+from ..messages.inbound import RequestHead
 from .passage import CLIENT_GONE, Passage
 from .redaction import redacted_urls
 

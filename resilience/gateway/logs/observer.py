@@ -16,9 +16,9 @@ from typing import Final, cast
 
 from ..client_addresses import ClientAddresses
 from ..config.observing import AccessLogSettings, TracingSettings
-from ..headers import folded, without
-from ..inbound import Inbound, RefusedRequest, RequestHead
-from ..upstream import Header, Request
+from ..messages.exchange import Header, Request
+from ..messages.headers import folded, without
+from ..messages.inbound import Inbound, RefusedRequest, RequestHead
 from .access_log import AccessLog
 from .passage import Passage
 from .request_statistics import RequestStatistics

@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final, Protocol
 
-from ..inbound import HopRequest, Inbound, RequestHead
-from ..tunnel import TunnelEnd
-from ..upstream import Header
+from ..messages.exchange import Header
+from ..messages.inbound import HopRequest, Inbound, RequestHead
+from ..messages.tunnel import TunnelEnd
 from .trace_context import Trace
 
 #: How a request ended that has no status: its client left. A number of nginx's.

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from ..headers import folded
+from ..messages.headers import folded
 
 REDACTED: Final = b"[redacted]"
 _SEPARATORS: Final = re.compile(rb"([&;])")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...errors import ConfigError
-from ..authority import path_of
+from ..routing.authority import path_of
 from .passage import Passage
 from .trace_context import Trace
 

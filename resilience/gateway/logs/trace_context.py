@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from ..upstream import Header
+from ..messages.exchange import Header
 
 TRACEPARENT: Final = b"traceparent"
 TRACESTATE: Final = b"tracestate"

@@ -29,7 +29,7 @@ from .. import server
 from ..config import GatewayConfig, read
 from ..gateway import Gateway
 from ..listeners import Listeners, ServeError
-from ..sources import reports as source_reports
+from ..services.sources import reports as source_reports
 from .channel import Channel
 from .report import KINDS, family, in_slices
 

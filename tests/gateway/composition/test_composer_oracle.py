@@ -10,9 +10,9 @@ from resilience.errors import BulkheadFullError, CallTimeoutError, CircuitOpenEr
 from resilience.gateway.composition.composer import Composer
 from resilience.gateway.composition.merging import suits
 from resilience.gateway.config import CompositionConfig, PartConfig
-from resilience.gateway.json_pointer import MISSING
-from resilience.gateway.problem import Problem
-from resilience.gateway.upstream import UpstreamError, UpstreamStatusError
+from resilience.gateway.messages.exchange import UpstreamError, UpstreamStatusError
+from resilience.gateway.messages.json_pointer import MISSING
+from resilience.gateway.messages.problem import Problem
 
 JSON = [(b"content-type", b"application/json")]
 FATES = ["ok", "ok", "ok", "status", "broken", "nonsense", "open", "refused", "timeout", "unfit"]

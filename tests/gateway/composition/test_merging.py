@@ -4,7 +4,7 @@ import json
 import random
 
 from resilience.gateway.composition.merging import caching, merged, states_field, suits
-from resilience.gateway.json_pointer import MISSING
+from resilience.gateway.messages.json_pointer import MISSING
 
 
 def some_value(rng):

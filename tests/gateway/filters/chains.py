@@ -7,11 +7,11 @@ from resilience.gateway.config import FilterConfig, RouteConfig
 from resilience.gateway.filters.chain import FilterRunner, chain_of
 from resilience.gateway.filters.step import step_of
 from resilience.gateway.forwarding import AnswerBody, Forwarder
-from resilience.gateway.inbound import RequestHead
-from resilience.gateway.patterns import Pattern
+from resilience.gateway.messages.exchange import Request
+from resilience.gateway.messages.inbound import RequestHead
 from resilience.gateway.request_mapping import Admitted
 from resilience.gateway.routes import Route
-from resilience.gateway.upstream import Request
+from resilience.gateway.routing.patterns import Pattern
 
 
 class NoService:

@@ -9,7 +9,7 @@ import pytest
 from resilience.errors import ConfigError
 from resilience.gateway import endpoint_filter, inbound_filter, outbound_filter
 from resilience.gateway.config import FilterConfig
-from resilience.gateway.problem import Problem
+from resilience.gateway.messages.problem import Problem
 from tests.gateway.filters.chains import Bench
 
 

@@ -22,8 +22,8 @@ from resilience.gateway.filters.client_certificate import (
     parsed,
 )
 from resilience.gateway.filters.step import step_of
-from resilience.gateway.inbound import ClientCertificate, RequestHead
-from resilience.gateway.upstream import Request
+from resilience.gateway.messages.exchange import Request
+from resilience.gateway.messages.inbound import ClientCertificate, RequestHead
 from tests.gateway.filters import tokens
 from tests.gateway.filters.chains import Bench, Client, admitted
 from tests.gateway.harness import Upstream, running

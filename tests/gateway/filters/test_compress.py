@@ -14,8 +14,8 @@ from resilience.gateway import Gateway
 from resilience.gateway.config import load
 from resilience.gateway.filters.compress import INLINE_BYTES, CompressedInbound, CompressFilter
 from resilience.gateway.filters.context import FilterContext, FilterRequest, FilterResponse
-from resilience.gateway.inbound import RequestHead
-from resilience.gateway.upstream import Request
+from resilience.gateway.messages.exchange import Request
+from resilience.gateway.messages.inbound import RequestHead
 from tests.gateway.harness import Upstream, everything, parsed, running
 from tests.seeds import over_seeds
 

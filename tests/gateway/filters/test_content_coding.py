@@ -14,7 +14,7 @@ from resilience.gateway.filters.content_coding import (
     varied,
     without_digests,
 )
-from resilience.gateway.format.content import prefers_gzip
+from resilience.gateway.messages.content import prefers_gzip
 from tests.seeds import over_seeds
 
 

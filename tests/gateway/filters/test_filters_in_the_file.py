@@ -13,7 +13,7 @@ from resilience.config import ConfigFileError
 from resilience.errors import ConfigError
 from resilience.gateway import Gateway, endpoint_filter, inbound_filter
 from resilience.gateway.config import load
-from resilience.gateway.inbound import RequestHead
+from resilience.gateway.messages.inbound import RequestHead
 from tests.gateway.harness import eventually, everything, parsed, problem, running, shared_upstream
 
 SHOP = "tests.gateway.filters.shop_filters"

@@ -11,8 +11,8 @@ from resilience.gateway.filters import FilterHost
 from resilience.gateway.filters.asked_url import service_of
 from resilience.gateway.filters.key_cache import RETRY_S, Ask, KeyCache
 from resilience.gateway.filters.key_set import KeysUnknownError, RemoteKeys
-from resilience.gateway.http1 import Http1Client
-from resilience.gateway.service import Service
+from resilience.gateway.services.service import Service
+from resilience.gateway.upstream.http1 import Http1Client
 from tests.gateway.filters.tokens import key_set
 from tests.gateway.harness import Upstream
 from tests.seeds import over_seeds

@@ -8,10 +8,10 @@ import zlib
 
 import pytest
 
-from resilience.gateway.format.content import BrokenCodingError, TooLargeError, UnknownCodingError, decoded
 from resilience.gateway.format.openapi import OpenApi
 from resilience.gateway.format.schema import schema_of
 from resilience.gateway.format.schema_filter import JsonSchemaFilter
+from resilience.gateway.messages.content import BrokenCodingError, TooLargeError, UnknownCodingError, decoded
 from tests.gateway.format.test_openapi import SHOP
 from tests.gateway.format.test_schema import ORDER
 

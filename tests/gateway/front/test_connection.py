@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from resilience.gateway.inbound import BodyBrokenError, Inbound
+from resilience.gateway.messages.inbound import BodyBrokenError, Inbound
 
 from .serving import Client, Serving, eventually, serving
 

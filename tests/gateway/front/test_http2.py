@@ -34,7 +34,7 @@ from resilience.gateway.front.http2 import PREFACE, RESETS, Http2Connection
 from resilience.gateway.front.http2_stream import MAX_STREAMS, MOST_HELD, STREAM_WINDOW
 from resilience.gateway.front.lingering import LINGER_BYTES
 from resilience.gateway.http2.allowance import CHEAP_FRAMES
-from resilience.gateway.inbound import Inbound
+from resilience.gateway.messages.inbound import Inbound
 from tests.gateway.harness import Call, Gateway, Upstream
 from tests.gateway.harness import eventually as eventually_true
 

@@ -20,7 +20,7 @@ from resilience.gateway.config.fallbacks import FallbackConfig
 from resilience.gateway.front.asgi_bridge import AsgiBridge
 from resilience.gateway.front.http2 import CONNECTION_WINDOW
 from resilience.gateway.front.http2_stream import STREAM_WINDOW
-from resilience.gateway.inbound import Inbound
+from resilience.gateway.messages.inbound import Inbound
 from tests.gateway.harness import Call, Upstream
 
 from .serving import eventually, serving

@@ -16,7 +16,7 @@ from resilience import ConfigError
 from resilience.gateway.config import CertificateSettings, TlsSettings
 from resilience.gateway.config.listeners import GatewaySettings
 from resilience.gateway.front.tls import TlsContexts
-from resilience.gateway.inbound import Inbound
+from resilience.gateway.messages.inbound import Inbound
 
 from .serving import Serving, eventually, serving
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from resilience.gateway.framing import LARGE
 from resilience.gateway.front.parser import MAX_CHUNK_EXCESS, MAX_PIPELINED, Incoming, RequestParser
+from resilience.gateway.messages.framing import LARGE
 from tests.seeds import over_seeds
 
 GET = b"GET / HTTP/1.1\r\nHost: gw\r\n"

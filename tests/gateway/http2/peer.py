@@ -13,8 +13,8 @@ from h2.events import DataReceived, RequestReceived, StreamEnded, StreamReset, T
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 
-from resilience.gateway.http2.client import Http2Client
-from resilience.gateway.upstream import Endpoint, Exchange, Header, Request
+from resilience.gateway.messages.exchange import Endpoint, Exchange, Header, Request
+from resilience.gateway.upstream.http2 import Http2Client
 from tests.gateway.front.serving import eventually
 
 CONNECT_S = 5.0

@@ -25,10 +25,10 @@ from hyperframe.frame import (
 )
 
 from resilience.gateway.http2.allowance import CHEAP_FRAMES
-from resilience.gateway.http2.connection import Http2Connection
-from resilience.gateway.http2.frames import FrameError, FrameReader, GoAway
-from resilience.gateway.http2.messages import MAX_HEAD_BYTES
-from resilience.gateway.upstream import Endpoint, UpstreamError, UpstreamUnreachableError
+from resilience.gateway.messages.exchange import Endpoint, UpstreamError, UpstreamUnreachableError
+from resilience.gateway.upstream.http2_connection import Http2Connection
+from resilience.gateway.upstream.http2_frames import FrameError, FrameReader, GoAway
+from resilience.gateway.upstream.http2_messages import MAX_HEAD_BYTES
 from tests.gateway.front.serving import eventually
 from tests.seeds import over_seeds
 

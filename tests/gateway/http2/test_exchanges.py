@@ -14,10 +14,7 @@ from h2.events import DataReceived, PingReceived, StreamEnded, StreamReset, Trai
 from h2.settings import SettingCodes
 from hyperframe.frame import GoAwayFrame, SettingsFrame
 
-from resilience.gateway.http2 import client as client_module
-from resilience.gateway.http2 import silence
-from resilience.gateway.http2.connection import STREAM_WINDOW
-from resilience.gateway.upstream import (
+from resilience.gateway.messages.exchange import (
     Endpoint,
     InvalidRequestError,
     UnprocessedError,
@@ -25,6 +22,9 @@ from resilience.gateway.upstream import (
     UpstreamUnreachableError,
     client_tls,
 )
+from resilience.gateway.upstream import http2 as client_module
+from resilience.gateway.upstream import silence
+from resilience.gateway.upstream.http2_connection import STREAM_WINDOW
 from tests.gateway.front.serving import eventually, serving
 from tests.gateway.front.test_connection import echo
 from tests.gateway.front.test_listener import ELSEWHERE, LOCALHOST, tls

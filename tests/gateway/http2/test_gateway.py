@@ -13,7 +13,7 @@ import pytest
 from resilience import Registry
 from resilience.gateway import Gateway
 from resilience.gateway.config import load
-from resilience.gateway.inbound import Inbound
+from resilience.gateway.messages.inbound import Inbound
 from tests.gateway.front.serving import Client, Serving, eventually, serving
 from tests.gateway.front.test_connection import echo
 

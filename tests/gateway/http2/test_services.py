@@ -13,11 +13,11 @@ from hyperframe.frame import GoAwayFrame, PingFrame
 
 from resilience import ConfigError, Registry
 from resilience.gateway.config import ServiceConfig
-from resilience.gateway.http1 import Http1Client
-from resilience.gateway.service import Service
-from resilience.gateway.upstream import Request, UnprocessedError, UpstreamError
+from resilience.gateway.messages.exchange import Request, UnprocessedError, UpstreamError
+from resilience.gateway.services.service import Service
+from resilience.gateway.upstream.http1 import Http1Client
 from tests.gateway.front.serving import eventually
-from tests.gateway.stub_service import updated
+from tests.gateway.services.stub_service import updated
 
 from .peer import Connection, Peer, a_request, answers, peer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from resilience.gateway.http2.silence import SILENCE_S, Silence
+from resilience.gateway.upstream.silence import SILENCE_S, Silence
 
 
 class Loop:

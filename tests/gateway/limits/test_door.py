@@ -11,10 +11,10 @@ from resilience.gateway import Gateway
 from resilience.gateway.client_addresses import ClientAddresses
 from resilience.gateway.config import GatewayConfig, GatewaySettings, RouteConfig, ServiceConfig, SheddingSettings
 from resilience.gateway.filters.shed import ShedFilter
-from resilience.gateway.inbound import RequestHead
 from resilience.gateway.limits.door import Door, door_of, outcome_of
 from resilience.gateway.logs.observer import Observer
 from resilience.gateway.logs.passage import Passage
+from resilience.gateway.messages.inbound import RequestHead
 from tests.benchmarks.simulation import Adaptive, Change, Run, World, constant, exponential, lognormal
 
 TENANTS = ["greedy", *(f"modest {n}" for n in range(9))]

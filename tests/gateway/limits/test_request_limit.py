@@ -8,11 +8,11 @@ import pytest
 
 from resilience import RateLimitedError, Registry
 from resilience.gateway.client_addresses import ClientAddresses, network_of
-from resilience.gateway.inbound import RequestHead
 from resilience.gateway.limits.answer_cost import MAX_EVENT, MAX_JSON, AnswerCost, units_in
 from resilience.gateway.limits.caller_keys import CallerKeys
 from resilience.gateway.limits.rate_fields import limit_field, policy_field
 from resilience.gateway.limits.request_limit import RequestLimit, limit_named, policy_of
+from resilience.gateway.messages.inbound import RequestHead
 
 
 class Clock:

@@ -6,11 +6,11 @@ import re
 
 import pytest
 
-from resilience.gateway.inbound import RequestHead
 from resilience.gateway.logs.entry import MAX_FIELD, clf_line, combined_line, escaped, json_line
 from resilience.gateway.logs.passage import Passage
 from resilience.gateway.logs.redaction import SECRET_PARAMETERS, QueryRedactor
 from resilience.gateway.logs.trace_context import Trace
+from resilience.gateway.messages.inbound import RequestHead
 
 CLF = re.compile(r'\S+ - \S+ \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] "((?:[^"\\]|\\.)*)" \d{3} (?:\d+|-)')
 COMBINED = re.compile(CLF.pattern + r' "((?:[^"\\]|\\.)*)" "((?:[^"\\]|\\.)*)"')

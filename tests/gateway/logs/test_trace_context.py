@@ -6,11 +6,11 @@ import pytest
 
 from resilience.gateway.client_addresses import ClientAddresses
 from resilience.gateway.config import TracingSettings
-from resilience.gateway.inbound import RequestHead
 from resilience.gateway.logs.observer import Tracer, id_is_fit
 from resilience.gateway.logs.passage import Passage
 from resilience.gateway.logs.trace_context import parent_of, state_of
-from resilience.gateway.upstream import Request
+from resilience.gateway.messages.exchange import Request
+from resilience.gateway.messages.inbound import RequestHead
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 VALID = f"00-{TRACE}-{SPAN}-01".encode()

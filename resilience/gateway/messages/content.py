@@ -1,0 +1,200 @@
+"""Content: media types and content codings of bodies (RFC 9110). Pure."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterable
+from typing import Final
+
+from .exchange import Header
+from .unreadable_body import UnreadableBodyError
+
+#: Codings that can be undone, with zlib's window for each.
+_WINDOWS: Final = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
+#: Members that a body coded by gzip may have.
+MOST_MEMBERS: Final = 100
+#: What an answer with the status 415 says of them (RFC 9110, 12.5.3).
+ACCEPTED: Final = {"accept-encoding": "gzip, deflate"}
+#: Headers that say something of the bytes of a body, beside its length: of one coding, of one version of it.
+OF_THE_BYTES: Final = frozenset({
+    b"content-encoding", b"accept-ranges", b"content-md5", b"digest", b"content-digest", b"repr-digest"})
+_QUALITY: Final = re.compile(rb"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)").fullmatch
+
+
+class CodingError(UnreadableBodyError):
+    """A body is too large, or has a content coding that cannot be undone."""
+
+
+class UnknownCodingError(CodingError):
+    """The body has a content coding that cannot be undone here."""
+
+    status, headers = 415, ACCEPTED
+
+
+class BrokenCodingError(CodingError):
+    """The body is not what its content coding says."""
+
+
+class SeveralTypesError(UnreadableBodyError):
+    """The message has several media types, of which each reader takes another."""
+
+
+class TooLargeError(CodingError):
+    """The body is larger than it may be, as it came or decoded."""
+
+    status = 413
+
+
+def values_of(headers: Iterable[Header], name: bytes) -> list[bytes]:
+    """The values of all headers of this *name*, in lower case."""
+    return [value for key, value in headers if key == name]
+
+
+def media_type(headers: Iterable[Header]) -> str | None:
+    """The media type of a body, in lower case, without parameters; None: there is none, or there are several."""
+    values = values_of(headers, b"content-type")
+    if len(values) != 1 or _is_list(values[0]):
+        return None
+    return values[0].partition(b";")[0].strip().lower().decode("latin-1") or None
+
+
+def has_several_types(headers: Iterable[Header]) -> bool:
+    """Whether a message says several media types of its body (RFC 9110, 8.3): in several lines, or in one.
+
+    Some readers take the first, some the last, and some join them; so nobody knows whether the body is JSON.
+    """
+    values = values_of(headers, b"content-type")
+    return len(values) > 1 or (bool(values) and _is_list(values[0]))
+
+
+def may_be_json(headers: Iterable[Header]) -> bool:
+    """Whether somebody may read the body as JSON: its media type says so, or it has several."""
+    lines = list(headers)
+    return is_json(media_type(lines)) or has_several_types(lines)
+
+
+def check_type(headers: Iterable[Header]) -> None:
+    """Raise SeveralTypesError if a message says several media types of its body."""
+    if has_several_types(headers):
+        raise SeveralTypesError("there must be one Content-Type")
+
+
+def is_json(media: str | None) -> bool:
+    """Whether bodies of this media type are JSON."""
+    return media is not None and (media == "application/json" or media.endswith("+json"))
+
+
+def is_coded(headers: Iterable[Header]) -> bool:
+    """Whether the body has a content coding."""
+    return bool(_codings(headers))
+
+
+def decoded(body: bytes, headers: Iterable[Header], most: int) -> bytes:
+    """The *body* without its content coding; at most *most* bytes of it are ever made.
+
+    Raises:
+        UnknownCodingError: It has one that is not known, or more than one.
+        BrokenCodingError: It is not coded as its headers say.
+        TooLargeError: It is larger than *most*.
+    """
+    codings = _codings(headers)
+    if not codings:
+        if len(body) > most:
+            raise _too_large(most)
+        return body
+    if len(codings) > 1 or codings[0] not in _WINDOWS:
+        raise UnknownCodingError("the body has a content coding that cannot be undone here")
+    plain, is_whole = _undone(body, codings[0], most + 1)
+    if plain is not None and len(plain) > most:
+        raise _too_large(most)
+    if plain is None or not is_whole:
+        raise BrokenCodingError("the body is not coded as its Content-Encoding says")
+    return plain
+
+
+def beginning(body: bytes, headers: Iterable[Header], most: int) -> bytes | None:
+    """What the beginning of a *body* says without its content coding; None: nobody knows.
+
+    Args:
+        body: As much of it as has come.
+        headers: Of the message.
+        most: Bytes that are made of a coded one, at most.
+    """
+    codings = _codings(headers)
+    if not codings:
+        return body
+    if len(codings) > 1 or codings[0] not in _WINDOWS:
+        return None
+    try:
+        return _undone(body, codings[0], most)[0]
+    except TooLargeError:
+        return None
+
+
+def _undone(body: bytes, coding: bytes, most: int) -> tuple[bytes | None, bool]:
+    """At most *most* bytes of a *body* without its *coding*, and whether that is all of it, and nothing else follows.
+
+    gzip may have several members, one right behind the other (RFC 1952, 2.2): whoever appends to a file, or compresses
+    in blocks, makes them.
+
+    None stands for a body that does not even begin so.
+
+    Raises:
+        TooLargeError: It has too many members: what follows a member is copied each time.
+    """
+    plain = b""
+    for number in range(MOST_MEMBERS):
+        undo = zlib.decompressobj(_WINDOWS[coding])
+        try:
+            plain += undo.decompress(body, most - len(plain))
+        except zlib.error:
+            return plain if number else None, False
+        body = undo.unused_data
+        if not undo.eof or not body or coding == b"deflate" or len(plain) >= most:
+            return plain, undo.eof and not body
+    raise TooLargeError(f"the body has more than {MOST_MEMBERS} members of gzip")
+
+
+def prefers_gzip(headers: Iterable[Header]) -> bool:
+    """Whether the client with these request *headers* takes gzip, and likes it no less than no coding (12.5.3)."""
+    gzip: float | None = None
+    identity, others = 0.0, 0.0
+    for value in values_of(headers, b"accept-encoding"):
+        for member in value.lower().split(b","):
+            coding, _, weight = member.partition(b";")
+            name, quality = coding.strip(), _weight(weight)
+            if name in (b"gzip", b"x-gzip"):
+                gzip = max(gzip or 0.0, quality)
+            elif name == b"identity":
+                identity = quality
+            elif name == b"*":
+                others = quality
+    wanted = others if gzip is None else gzip
+    return wanted > 0 and wanted >= identity
+
+
+def _too_large(most: int) -> TooLargeError:
+    return TooLargeError(f"the body is larger than {most} bytes")
+
+
+def _is_list(value: bytes) -> bool:
+    """Whether a Content-Type has several members; commas within quotation marks part none."""
+    if b"," not in value:
+        return False
+    media, _, parameters = value.partition(b";")
+    parts = parameters.split(b'"')  # every other one stands within quotation marks, unless a mark is escaped
+    return b"," in media or b"\\" in parameters or len(parts) % 2 == 0 or any(b"," in part for part in parts[::2])
+
+
+def _codings(headers: Iterable[Header]) -> list[bytes]:
+    return [coding for value in values_of(headers, b"content-encoding")
+            for part in value.split(b",") if (coding := part.strip().lower()) not in (b"", b"identity")]
+
+
+def _weight(parameters: bytes) -> float:
+    """The weight of a member of Accept-Encoding; 0 for one that cannot be read."""
+    name, _, value = parameters.partition(b"=")
+    if not parameters.strip():
+        return 1.0
+    return float(value.strip()) if name.strip() == b"q" and _QUALITY(value.strip()) else 0.0

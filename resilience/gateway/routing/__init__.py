@@ -1,0 +1,1 @@
+"""Routing: the authority, the path and whatever else a request finds its route by. Pure."""

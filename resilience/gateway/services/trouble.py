@@ -1,0 +1,51 @@
+"""Trouble: why exchanges with an endpoint failed, in a few words for the log, once for each change.
+
+Never for the client: the words have addresses in them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ...errors import CallTimeoutError
+from ..messages.exchange import RuledAnswerError, UpstreamStatusError
+from ..messages.grpc_status import GrpcStatusError
+
+#: The same reason is not told again before so many seconds have passed.
+SAY_AGAIN_S: Final = 60.0
+_MOST: Final = 16  # reasons that are remembered
+
+
+def trouble_of(error: BaseException) -> str:
+    """The reason, with what is behind it."""
+    if isinstance(error, GrpcStatusError):
+        return f"gRPC status {error.name}"
+    if isinstance(error, UpstreamStatusError):
+        return f"HTTP status {error.status}"
+    if isinstance(error, RuledAnswerError):
+        return f"HTTP status {error.answer.status} with what a rule of the service calls a failure"
+    if isinstance(error, CallTimeoutError):
+        return f"no answer within {error.timeout:g} s"
+    cause = error.__cause__
+    if isinstance(cause, TimeoutError):
+        return "no connection in time"
+    return f"{cause or ''}" or f"{error}" or type(error).__name__
+
+
+class Troubles:
+    """The reasons why one endpoint failed, as far as they were told of. Of one event loop."""
+
+    __slots__ = ("_told",)
+
+    def __init__(self) -> None:
+        self._told: dict[str, float] = {}
+
+    def are_told_of(self, reason: str, now: float) -> bool:
+        """Whether to tell of this *reason* now; it counts as told then."""
+        told = self._told.get(reason)
+        if told is not None and now - told < SAY_AGAIN_S:
+            return False
+        if len(self._told) >= _MOST:
+            self._told.clear()
+        self._told[reason] = now
+        return True

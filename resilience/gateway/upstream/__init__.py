@@ -1,0 +1,1 @@
+"""The gateway's own HTTP client: connections to upstreams, and the exchanges that they carry."""
