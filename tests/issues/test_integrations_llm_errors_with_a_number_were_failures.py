@@ -4,14 +4,13 @@ a success.
 """
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import openai
 import pytest
 
 from resilience import CircuitBreaker, Ending, Registry, command
 from resilience.integrations.llm import FAILURES, judge
+from tests.integrations.llm_service import llm_service
 
 NEVER = CircuitBreaker(min_calls=1000)
 CHUNK = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m",
@@ -25,35 +24,10 @@ ERRORS = [({"code": 429, "message": "m"}, "busy"), ({"code": 529, "message": "m"
 
 @pytest.fixture
 def service():
-    """A server that answers with an error, as an event after a chunk if it is asked for a stream."""
-
-    class Service(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = -1
-
-        def do_POST(self):
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            error = {"error": self.server.error}
-            kind, body = "application/json", json.dumps(error)
-            if asked.get("stream"):
-                kind, body = "text/event-stream", "".join(f"data: {json.dumps(each)}\n\n" for each in (CHUNK, error))
-            self.send_response(200)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-        def log_message(self, *args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Service)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    """A server that answers with its ``error``, as an event after a chunk if it is asked for a stream."""
+    with llm_service(lambda server: {"error": server.error},
+                     lambda error: "".join(f"data: {json.dumps(each)}\n\n" for each in (CHUNK, error))) as server:
+        yield server
 
 
 @pytest.mark.parametrize("is_streamed", [True, False])

@@ -3,55 +3,31 @@ stream: its HTTP status is 200, and the client raises nothing.
 """
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import openai
 import pytest
 
 from resilience import CircuitBreaker, Registry, command
 from resilience.integrations.llm import FAILURES
+from tests.integrations.llm_service import llm_service
 
 NEVER = CircuitBreaker(min_calls=1000)
 RESPONSE = {"id": "r", "object": "response", "created_at": 1, "model": "m", "output": [], "parallel_tool_calls": True,
             "tool_choice": "auto", "tools": []}
 
 
+def _events(response):
+    sent = [{"type": "response.created", "response": {**RESPONSE, "status": "in_progress"}},
+            {"type": f"response.{response['status']}", "response": response}]
+    return "".join(f"event: {each['type']}\ndata: {json.dumps({**each, 'sequence_number': number})}\n\n"
+                   for number, each in enumerate(sent))
+
+
 @pytest.fixture
 def service():
     """A server that answers each POST with its ``response``, as events if it is asked for these."""
-
-    class Service(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = -1
-
-        def do_POST(self):
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            response = self.server.response
-            kind, body = "application/json", json.dumps(response)
-            if asked.get("stream"):
-                sent = [{"type": "response.created", "response": {**RESPONSE, "status": "in_progress"}},
-                        {"type": f"response.{response['status']}", "response": response}]
-                kind = "text/event-stream"
-                body = "".join(f"event: {each['type']}\ndata: {json.dumps({**each, 'sequence_number': number})}\n\n"
-                               for number, each in enumerate(sent))
-            self.send_response(200)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-        def log_message(self, *args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Service)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with llm_service(lambda server: server.response, _events) as server:
+        yield server
 
 
 @pytest.mark.parametrize(("status", "error", "verdict"), [

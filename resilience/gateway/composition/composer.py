@@ -143,7 +143,7 @@ class Composer:
             host: The Host header to send to services that want the client's.
             parameters: Of the route's path, decoded.
             query: The client's raw query.
-            client: See upstream.Request.
+            client: See messages.exchange.Request.
             is_known: Whether a filter has found out who the client is, and perhaps taken its credentials off.
 
         Raises:

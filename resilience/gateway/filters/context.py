@@ -88,7 +88,7 @@ class FilterRequest:
         scheme: "http" or "https", as the client's connection is.
         headers: What goes upstream; may be changed.
         peer: Address of the other end of the client's connection; None: unknown, as for a Unix socket.
-        client: See upstream.Request.
+        client: See messages.exchange.Request.
         certificate: The client's certificate, which the server has verified; None: none.
         parameters: Parts of the path that the route has names for.
         length: Bytes of the body; None: unknown, it is chunked.

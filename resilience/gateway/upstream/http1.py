@@ -28,7 +28,7 @@ MAX_IDLE: Final = 256
 
 
 class Http1Client:
-    """Connections by endpoint; see upstream.UpstreamClient. For one event loop."""
+    """Connections by endpoint; see messages.exchange.UpstreamClient. For one event loop."""
 
     def __init__(self) -> None:
         self._idle: dict[Endpoint, deque[Connection]] = {}  # those that were idle for longest first

@@ -45,7 +45,7 @@ MAX_INTERIM: Final = 16
 
 
 class Connection(asyncio.Protocol):
-    """One connection, and the exchange that it carries. See upstream.Exchange."""
+    """One connection, and the exchange that it carries. See messages.exchange.Exchange."""
 
     is_duplex, version = False, "1.1"
 

@@ -25,7 +25,7 @@ KEEP_IDLE_S: Final = 30.0
 
 
 class Http2Client:
-    """Connections by endpoint; see upstream.UpstreamClient. For one event loop."""
+    """Connections by endpoint; see messages.exchange.UpstreamClient. For one event loop."""
 
     def __init__(self) -> None:
         self._pools: dict[Endpoint, _Pool] = {}

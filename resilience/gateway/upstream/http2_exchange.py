@@ -40,7 +40,7 @@ _MAX_INTERIM: Final = 16
 
 
 class Http2Exchange:
-    """See upstream.Exchange.
+    """See messages.exchange.Exchange.
 
     Attributes:
         number: Of its stream.
@@ -186,7 +186,7 @@ class Http2Exchange:
     # -- Exchange
 
     async def write(self, chunk: bytes) -> None:
-        """See upstream.Exchange."""
+        """See messages.exchange.Exchange."""
         if self._left is not None:
             self._left -= len(chunk)
             if self._left < 0:
@@ -202,7 +202,7 @@ class Http2Exchange:
         _wake(self._waiter)
 
     def end(self, trailers: Sequence[Header] = ()) -> None:
-        """See upstream.Exchange."""
+        """See messages.exchange.Exchange."""
         if self._left:
             raise InvalidRequestError("the body is shorter than its Content-Length")
         self._sent = True
@@ -211,7 +211,7 @@ class Http2Exchange:
             self._connection.end_request(self.number, fields)
 
     async def head(self) -> None:
-        """See upstream.Exchange."""
+        """See messages.exchange.Exchange."""
         await self.answering()
         if self.failure is not None and not self.status:
             if not self._may_begin_anew(self.failure):
@@ -220,12 +220,12 @@ class Http2Exchange:
             await self.head()
 
     async def answering(self) -> None:
-        """See upstream.Exchange."""
+        """See messages.exchange.Exchange."""
         while not self.answered and self.failure is None:
             await self._wait()
 
     def take(self) -> bytes:
-        """See upstream.Exchange."""
+        """See messages.exchange.Exchange."""
         chunks = self._chunks
         if not chunks:
             return b""
@@ -235,7 +235,7 @@ class Http2Exchange:
         return data
 
     async def more(self) -> None:
-        """See upstream.Exchange; it returns as well when another piece of the request was sent."""
+        """See messages.exchange.Exchange; it returns as well when another piece of the request was sent."""
         pieces = self._pieces
         while not self._chunks and not self.complete and self._pieces == pieces:
             if self.failure is not None:
@@ -243,11 +243,11 @@ class Http2Exchange:
             await self._wait()
 
     def detach(self) -> TunnelEnd:
-        """See upstream.Exchange. Nobody has asked for an upgrade."""
+        """See messages.exchange.Exchange. Nobody has asked for an upgrade."""
         raise AssertionError("HTTP/2 has no upgrades")
 
     def release(self) -> None:
-        """See upstream.Exchange."""
+        """See messages.exchange.Exchange."""
         if not self._released:
             self._released = True
             self._give_back()
