@@ -294,7 +294,7 @@ async def _has_body(response: FilterResponse | None, body: AnswerBody | None, li
 
 
 def _owner(context: FilterContext, came: frozenset[Header]) -> Hashable:
-    """See messages.exchange.Request: what is known of who has sent a request, and all that filters tell the service of it."""
+    """The ``owner`` of a Request: what is known of who has sent it, and all that filters tell the service of it."""
     identity = context.identity
     told = tuple(line for line in context.request.headers.lines if line not in came)
     return None if identity is None else identity.key, told
