@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 from urllib.parse import quote, unquote_to_bytes
 
-from .logs.passage import CLIENT_GONE
+from .logs.observed_request import CLIENT_GONE
 from .messages.disconnect import Disconnects, Flight, Receive
 from .messages.exchange import Header
 from .messages.inbound import BodyBrokenError, ClientGoneError, HopRequest, RequestHead

@@ -23,8 +23,8 @@ from .filters.step import Step
 from .filters.steps import steps_of
 from .forwarding import Forwarder
 from .limits.door import Door, door_of
+from .logs.observed_request import ObservedRequest
 from .logs.observer import Observer, observer_of
-from .logs.passage import Passage
 from .logs.request_statistics import statistics_of
 from .messages.exchange import UpstreamClient
 from .messages.grpc_status import answer_of
@@ -184,17 +184,17 @@ class Side:
 
     async def serve(self, inbound: Inbound) -> None:
         """Answer one request; see Gateway.serve()."""
-        observer, passage = self.observer, None
+        observer, observed = self.observer, None
         if observer is not None:
-            inbound = passage = observer.begin(inbound)
+            inbound = observed = observer.begin(inbound)
         try:
             admitted = self.admission.admit(inbound.head)
             route = admitted.route
-            if observer is not None and passage is not None:
-                observer.routed(passage, route.name, route.answers, admitted.request)
-                admitted.request.asked, admitted.request.replaced = passage.asked, passage.replaced
+            if observer is not None and observed is not None:
+                observer.routed(observed, route.name, route.answers, admitted.request)
+                admitted.request.asked, admitted.request.replaced = observed.asked, observed.replaced
                 if self.door is not None:
-                    answer = await self.door.enter(passage)
+                    answer = await self.door.enter(observed)
                     if answer is not None:
                         await inbound.respond(*answer)
                         return
@@ -206,13 +206,13 @@ class Side:
         except Problem as problem:
             # The frames of its history keep an ASGI server's receive() alive, and a connection that should close.
             problem.__traceback__ = problem.__context__ = None
-            await _tell(problem, inbound, passage)
+            await _tell(problem, inbound, observed)
         except Exception as error:
-            _note(error, passage)
+            _note(error, observed)
             raise
         finally:
-            if observer is not None and passage is not None:
-                observer.end(passage)
+            if observer is not None and observed is not None:
+                observer.end(observed)
 
     def refused(self, request: RefusedRequest) -> None:
         """See Gateway.refused()."""
@@ -220,17 +220,17 @@ class Side:
             self.observer.refused(request)
 
 
-async def _tell(problem: Problem, inbound: Inbound, passage: Passage | None) -> None:
+async def _tell(problem: Problem, inbound: Inbound, observed: ObservedRequest | None) -> None:
     """Answer by a *problem*."""
-    if passage is not None:
-        passage.refused = problem.reason
+    if observed is not None:
+        observed.refused = problem.reason
     await inbound.respond(*answer_of(problem, inbound.head))
 
 
-def _note(error: Exception, passage: Passage | None) -> None:
+def _note(error: Exception, observed: ObservedRequest | None) -> None:
     """Note a failure of the gateway itself, which its server will answer, as such, and not as a client that left."""
-    if passage is not None and not passage.status and not isinstance(error, ClientGoneError):
-        passage.status, passage.refused = 500, reason_of(500)
+    if observed is not None and not observed.status and not isinstance(error, ClientGoneError):
+        observed.status, observed.refused = 500, reason_of(500)
 
 
 @attrs.frozen(eq=False)

@@ -17,7 +17,7 @@ from resilience import Registry
 from resilience.gateway import Gateway
 from resilience.gateway.config import GatewayConfig
 from resilience.gateway.logs.entry import clf_line
-from resilience.gateway.logs.passage import Passage
+from resilience.gateway.logs.observed_request import ObservedRequest
 from resilience.gateway.messages.inbound import RefusedRequest, RequestHead
 from resilience.gateway.server import sides
 from tests.gateway.front.serving import Serving, serving
@@ -160,6 +160,6 @@ def test_what_is_no_request_has_a_hyphen_for_its_line_in_the_formats_of_apache()
     class Nothing:
         hop, head = None, RequestHead("-", b"-", b"", "-", "http", (), None, None)
 
-    passage: Any = Passage(Nothing(), lambda: 0.0)  # type: ignore[arg-type]
-    passage.status, passage.sent = 400, 12
-    assert '] "-" 400 12\n' in clf_line(passage)
+    observed: Any = ObservedRequest(Nothing(), lambda: 0.0)  # type: ignore[arg-type]
+    observed.status, observed.sent = 400, 12
+    assert '] "-" 400 12\n' in clf_line(observed)

@@ -103,12 +103,12 @@ def test_what_is_redacted_in_urls() -> None:
     (b"http://shop?to=ada@b.c", b"http://shop?to=ada@b.c"), (b"/@me://x", b"/@me://x")])
 def test_no_password_and_no_token_is_shown_wherever_it_stands_in_a_url(target: bytes, wanted: bytes) -> None:
     path, mark, query = target.partition(b"?")
-    passage = over(path=path, query=mark and query, logged=[("referer", cut(target)), ("user-agent", b"-")])
-    line = json.loads(json_line(passage, QueryRedactor(["token"])))
+    observed = over(path=path, query=mark and query, logged=[("referer", cut(target)), ("user-agent", b"-")])
+    line = json.loads(json_line(observed, QueryRedactor(["token"])))
 
     assert line["path"].encode("latin-1") == line["headers"]["referer"].encode("latin-1") == wanted
     for of in (clf_line, combined_line):
-        assert "TOP" not in of(passage, QueryRedactor(["token"]))
+        assert "TOP" not in of(observed, QueryRedactor(["token"]))
 
 
 def test_the_path_of_a_span_is_a_path_in_whichever_form_a_client_sends_it() -> None:

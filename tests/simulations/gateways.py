@@ -194,7 +194,7 @@ class SimulatedGateway:
         return endpoint.guard
 
 
-class Passage:
+class ObservedRequest:
     """One request on its way through a gateway. See gateway/attempts.py."""
 
     __slots__ = ("_attempt", "_began", "_has_failed", "_course", "_endpoint", "_gateway", "_is_repeatable", "_over", "_permit",

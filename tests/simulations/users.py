@@ -10,7 +10,7 @@ import attrs
 from resilience.core.budget import Budget, RetryBudget
 from resilience.core.retry import Retry
 
-from .gateways import Passage, SimulatedGateway
+from .gateways import ObservedRequest, SimulatedGateway
 from .world import Slice, World
 
 
@@ -79,7 +79,7 @@ class _Request:
     def __init__(self, world: World, users: Users, began_in: Slice) -> None:
         self._world, self._users, self._slice = world, users, began_in
         self._attempt, self._began = 0, world.now()
-        self._passage: Passage | None = None
+        self._passage: ObservedRequest | None = None
         began_in.asked += 1
 
     def begin(self) -> None:
@@ -91,9 +91,9 @@ class _Request:
         attempt = self._attempt
         world.later(users.settings.timeout, self._give_up, attempt)
         self._passage = None
-        passage = Passage(gateway, self._over_of(attempt), is_repeatable=world.random() < users.settings.repeatable)
+        observed = ObservedRequest(gateway, self._over_of(attempt), is_repeatable=world.random() < users.settings.repeatable)
         if self._attempt == attempt:
-            self._passage = passage
+            self._passage = observed
 
     def _over_of(self, attempt: int) -> Callable[[bool], None]:
         def over(is_good: bool) -> None:

@@ -34,7 +34,7 @@ from ...core.http_problem import problem_body
 from ...errors import ResilienceError
 from ..config import IdentityHeaders
 from ..forwarding import AnswerBody, Forwarder
-from ..logs.passage import Passage
+from ..logs.observed_request import ObservedRequest
 from ..messages.exchange import Header, Request, UpstreamError
 from ..messages.framing import BODILESS
 from ..messages.grpc_status import is_grpc, refusal
@@ -116,10 +116,10 @@ class FilterRunner:
         request = FilterRequest(inbound.head, admitted.request, admitted.path, admitted.host, admitted.parameters)
         context = FilterContext(request, route.name, route.answers, chain.endpoint, self._error_endpoint)
         way_back = CompressedInbound(inbound, context) if chain.compresses else inbound
-        if not isinstance(inbound, Passage):
+        if not isinstance(inbound, ObservedRequest):
             await self._pass(chain, context, admitted, way_back)
             return
-        context.passage = inbound
+        context.observed = inbound
         try:
             await self._pass(chain, context, admitted, way_back)
         finally:

@@ -20,7 +20,7 @@ import attrs
 
 from ...core.checks import number
 from ..config.checks import checked, filled
-from ..logs.passage import AnswerReader
+from ..logs.observed_request import AnswerReader
 from ..messages.content import prefers_gzip
 from ..messages.exchange import Header
 from ..messages.inbound import HopRequest, Inbound, RequestHead
@@ -212,9 +212,9 @@ class CompressedInbound:
 
     def _read_from_here(self, status: int, headers: Sequence[Header]) -> None:
         """Let those who read the answer, such as for its cost, have it as it was."""
-        passage = self._context.passage
-        if passage is not None:
-            self._readers, passage.readers = passage.readers, ()
+        observed = self._context.observed
+        if observed is not None:
+            self._readers, observed.readers = observed.readers, ()
         for reader in self._readers:
             reader.head(status, headers)
 

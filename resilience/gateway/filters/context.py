@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from ..logs.passage import Passage
+from ..logs.observed_request import ObservedRequest
 from ..messages.exchange import Header, Request
 from ..messages.inbound import RequestHead
 from ..messages.problem import reason_of
@@ -158,10 +158,10 @@ class FilterContext:
         refusal: The error response that is to be sent; None: none.
         static: What answer() was given last; None: nothing.
         stopped: Whether stop() was called.
-        passage: What is noted of the request, for logs and limits; None: nothing is.
+        observed: What is noted of the request, for logs and limits; None: nothing is.
     """
 
-    __slots__ = ("_attributes", "challenges", "endpoint", "error_endpoint", "errors", "identity", "passage", "refusal",
+    __slots__ = ("_attributes", "challenges", "endpoint", "error_endpoint", "errors", "identity", "observed", "refusal",
                  "request", "response", "route", "service", "static", "stopped")
 
     def __init__(self, request: FilterRequest, route: str, service: str, endpoint: str | None,
@@ -173,7 +173,7 @@ class FilterContext:
         self.errors: list[tuple[str, BaseException]] = []
         self.refusal: Refusal | None = None
         self.stopped = False
-        self.passage: Passage | None = None
+        self.observed: ObservedRequest | None = None
         self.challenges: list[str] = []
         self.static: FilterResponse | None = None
         self._attributes: dict[str, Any] | None = None

@@ -19,7 +19,7 @@ from ..limits.caller_keys import CallerKeys, word_mistake
 from ..limits.rate_fields import limit_field, policy_field
 from ..limits.request_limit import MAX_KEYS, limit_named, policy_of
 from ..limits.shared_limit import WHEN_UNAVAILABLE, LimitUnavailableError, shared_limit_named
-from ..logs.passage import Passage
+from ..logs.observed_request import ObservedRequest
 from ..messages.content import decoded, may_be_json
 from ..messages.exchange import Header
 from ..messages.json_pointer import member_mistake
@@ -155,32 +155,32 @@ class _BoundLimit:
 
     def refuses(self, context: FilterContext) -> None:
         """Let a request through, or refuse it."""
-        passage = context.passage
+        observed = context.observed
         try:
             estimate = self._estimate(context)
-            booking = self._limit.book(self._key(context, passage), estimate)
+            booking = self._limit.book(self._key(context, observed), estimate)
         except (RateLimitedError, UnreadableBodyError) as error:
-            self._refuse(context, passage, error)
+            self._refuse(context, observed, error)
         else:
-            self._admit(context, passage, booking, estimate)
+            self._admit(context, observed, booking, estimate)
 
     async def waits(self, context: FilterContext) -> None:
         """Let a request through in its turn, or refuse it."""
-        passage = context.passage
+        observed = context.observed
         try:
             estimate = self._estimate(context)
-            booking = self._limit.book(self._key(context, passage), estimate)
+            booking = self._limit.book(self._key(context, observed), estimate)
             await self._limit.wait(booking)
         except (RateLimitedError, UnreadableBodyError) as error:
-            self._refuse(context, passage, error)
+            self._refuse(context, observed, error)
         else:
-            self._admit(context, passage, booking, estimate)
+            self._admit(context, observed, booking, estimate)
 
-    def _key(self, context: FilterContext, passage: Passage | None) -> Any:
-        if passage is None:
+    def _key(self, context: FilterContext, observed: ObservedRequest | None) -> Any:
+        if observed is None:
             raise RuntimeError("a rate limit needs to know where a request comes from")
-        passage.identity = context.identity
-        return self._key_of(passage)
+        observed.identity = context.identity
+        return self._key_of(observed)
 
     def _estimate(self, context: FilterContext) -> float:
         """What a request will take.
@@ -196,7 +196,7 @@ class _BoundLimit:
             said = units_at(_value_of(request.body or b"", request.headers.lines), settings.cost_pointer)
         return settings.cost if said is None else said
 
-    def _refuse(self, context: FilterContext, passage: Passage | None,
+    def _refuse(self, context: FilterContext, observed: ObservedRequest | None,
                 error: RateLimitedError | UnreadableBodyError) -> None:
         if isinstance(error, UnreadableBodyError):
             context.refuse(error.status, error.detail, error.headers)
@@ -206,29 +206,29 @@ class _BoundLimit:
             context.refuse(503, f"the limit {self._name} cannot be checked now", [("Retry-After", str(wait_s))])
             return
         context.refuse(429, f"the limit {self._name} is reached", [("Retry-After", str(wait_s))])
-        self._tell(passage, 0.0, wait_s)
+        self._tell(observed, 0.0, wait_s)
 
-    def _admit(self, context: FilterContext, passage: Passage | None, booking: Any, estimate: float) -> None:
-        self._tell(passage, *self._limit.left(booking))
+    def _admit(self, context: FilterContext, observed: ObservedRequest | None, booking: Any, estimate: float) -> None:
+        self._tell(observed, *self._limit.left(booking))
         settings = self._settings
-        if passage is None or not settings.settles:
+        if observed is None or not settings.settles:
             return
         reader = AnswerCost(settings.answer_header, settings.answer_pointer)
-        passage.add_reader(reader)
-        passage.add_ending(functools.partial(self._settle, booking, estimate, reader))
+        observed.add_reader(reader)
+        observed.add_ending(functools.partial(self._settle, booking, estimate, reader))
         if settings.answer_pointer:
             context.request.headers["Accept-Encoding"] = "identity"  # nobody can read what is compressed
 
-    def _settle(self, booking: Any, estimate: float, reader: AnswerCost, passage: Passage) -> None:
-        refused = passage.refused or passage.fallback_for
+    def _settle(self, booking: Any, estimate: float, reader: AnswerCost, observed: ObservedRequest) -> None:
+        refused = observed.refused or observed.fallback_for
         if refused is not None:
             if refused in _FREE:
                 self._limit.refund(booking)
             return
-        units = reader.units(estimate, is_whole=passage.complete)
+        units = reader.units(estimate, is_whole=observed.complete)
         if units is not None:
             self._limit.settle(booking, units)
 
-    def _tell(self, passage: Passage | None, left: float, wait_s: float) -> None:
-        if passage is not None and self._settings.fields:
-            passage.add_answer_headers(self._policy, limit_field(self._name, left, wait_s))
+    def _tell(self, observed: ObservedRequest | None, left: float, wait_s: float) -> None:
+        if observed is not None and self._settings.fields:
+            observed.add_answer_headers(self._policy, limit_field(self._name, left, wait_s))

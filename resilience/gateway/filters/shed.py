@@ -30,12 +30,12 @@ class ShedFilter(SheddingSettings):
                        host.once_in_force)
 
         async def shed(context: FilterContext) -> None:
-            passage = context.passage
-            if passage is None:
+            observed = context.observed
+            if observed is None:
                 raise ConfigError("a door needs to know where a request comes from")
-            passage.identity, passage.service = context.identity, context.service
-            answer = await door.enter(passage)
-            context.request.headers.lines = list(door.priorities.cleaned(passage.head, context.request.headers.lines))
+            observed.identity, observed.service = context.identity, context.service
+            answer = await door.enter(observed)
+            context.request.headers.lines = list(door.priorities.cleaned(observed.head, context.request.headers.lines))
             if answer is not None:
                 context.refuse(answer[0], "there is too much to do; try again later", [("Retry-After", "1")])
                 assert context.refusal is not None

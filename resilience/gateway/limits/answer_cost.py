@@ -57,7 +57,7 @@ def _is_cost(value: Any) -> bool:
 
 
 class AnswerCost:
-    """Reads the cost of one answer. Of one task; see logs.passage.AnswerReader."""
+    """Reads the cost of one answer. Of one task; see logs.observed_request.AnswerReader."""
 
     __slots__ = ("_data", "_events", "_header", "_is_cut", "_last", "_marks", "_pointers", "_rest", "_stated")
 

@@ -39,7 +39,7 @@ from ...registry import Registry
 from ..change import Act, LastingParts, at_once
 from ..client_addresses import ClientAddresses
 from ..config.shedding import SheddingSettings
-from ..logs.passage import Passage
+from ..logs.observed_request import ObservedRequest
 from ..messages.exchange import Header
 from .caller_keys import CallerKeys
 from .lag_shedder import LagShedder
@@ -57,12 +57,12 @@ _ANSWER: Final[Answer] = (503, [(b"content-type", b"application/problem+json"), 
 _UNTOLD: Final = ("circuit_open", "full", "throttled", "rate_limited", SHED)
 
 
-def _entered_as(passage: Passage) -> int:
-    return passage.level
+def _entered_as(observed: ObservedRequest) -> int:
+    return observed.level
 
 
-def _tenant_of(passage: Passage) -> Hashable:
-    return passage.tenant
+def _tenant_of(observed: ObservedRequest) -> Hashable:
+    return observed.tenant
 
 
 class _Gate:
@@ -107,7 +107,7 @@ class Door:
         Args:
             settings: What is shed, and by what.
             addresses: Finds clients, and knows trusted peers.
-            clock: Monotonic seconds; the one of the passages.
+            clock: Monotonic seconds; the one of the observed requests.
             chance: Returns random numbers in [0, 1).
         """
         self.settings, self._clock, self._chance = settings, clock, chance
@@ -136,26 +136,26 @@ class Door:
             self.shedder, self._lag = former.shedder, former._lag
             self.shedder.target_s = settings.lag
 
-    async def enter(self, passage: Passage) -> Answer | None:
+    async def enter(self, observed: ObservedRequest) -> Answer | None:
         """Let a request in, now or after a short wait; else return what to answer."""
-        level = passage.level = level_of(self.priorities(passage))
+        level = observed.level = level_of(self.priorities(observed))
         if self._tenant_of is not None:
-            passage.tenant = self._tenant_of(passage)
-        gate = self._gate(passage.service or "")
+            observed.tenant = self._tenant_of(observed)
+        gate = self._gate(observed.service or "")
         if self.shedder is not None and self._lag is not None:
             self._lag.touch()
-            if not self.shedder.admits(level, passage.tenant, self._chance()):
-                return self._turned_away(gate, passage, "lag")
+            if not self.shedder.admits(level, observed.tenant, self._chance()):
+                return self._turned_away(gate, observed, "lag")
         if not self.settings.adaptive:
             return None
         taken: list[list[None]] = []
-        passage.add_ending(functools.partial(self._leave, gate, taken))  # first: a permit has an owner at all times
+        observed.add_ending(functools.partial(self._leave, gate, taken))  # first: a permit has an owner at all times
         try:
-            if not gate.waiter.take(taken, (passage,), {}):
-                await gate.waiter.wait_async(taken, (passage,), {})
+            if not gate.waiter.take(taken, (observed,), {}):
+                await gate.waiter.wait_async(taken, (observed,), {})
         except BulkheadFullError:
-            return self._turned_away(gate, passage, "limit")
-        passage.entered_at = self._clock()
+            return self._turned_away(gate, observed, "limit")
+        observed.entered_at = self._clock()
         return None
 
     def observe(self, families: Mapping[str, Metric], name: str) -> None:
@@ -178,33 +178,33 @@ class Door:
             gate = self._gates[name] = _Gate(name, self.settings, self._clock)
         return gate
 
-    def _turned_away(self, gate: _Gate, passage: Passage, cause: str) -> Answer:
-        gate.shed[passage.level, cause] += 1
-        passage.refused = SHED
+    def _turned_away(self, gate: _Gate, observed: ObservedRequest, cause: str) -> Answer:
+        gate.shed[observed.level, cause] += 1
+        observed.refused = SHED
         return _ANSWER
 
-    def _leave(self, gate: _Gate, taken: list[list[None]], passage: Passage) -> None:
+    def _leave(self, gate: _Gate, taken: list[list[None]], observed: ObservedRequest) -> None:
         """A request is over: give its permit back, and report how long the upstream took."""
         if not taken:
             return
         limiter, now = gate.limiter, self._clock()
         permit = taken.pop()
         permit += TOKEN
-        outcome, took_s = outcome_of(passage)
+        outcome, took_s = outcome_of(observed)
         limiter.report(outcome, now - took_s, now)
 
 
-def outcome_of(passage: Passage) -> tuple[int, float]:
+def outcome_of(observed: ObservedRequest) -> tuple[int, float]:
     """What a request that is over says of its service, and how long that took, seconds."""
-    since, refused = passage.waited_at, passage.refused
-    until = passage.head_at
-    took_s = 0.0 if since is None or until is None else max(0.0, until - max(since, passage.entered_at))
+    since, refused = observed.waited_at, observed.refused
+    until = observed.head_at
+    took_s = 0.0 if since is None or until is None else max(0.0, until - max(since, observed.entered_at))
     if refused is None:
         if since is None or until is None:
             return CANCELLED, took_s
-        if passage.status == 504:
+        if observed.status == 504:
             return TIMEOUT, took_s
-        return (BUSY if passage.status == 503 else SUCCESS), took_s
+        return (BUSY if observed.status == 503 else SUCCESS), took_s
     if refused in _UNTOLD or since is None:
         return REJECTED, took_s
     return (TIMEOUT if refused == "timeout" else FAILURE), took_s

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from ...core.admission_queue import LEVELS
 from ..client_addresses import ClientAddresses
-from ..logs.passage import Passage
+from ..logs.observed_request import ObservedRequest
 from ..messages.exchange import Header
 from ..messages.headers import folded, without
 from ..messages.inbound import RequestHead
@@ -45,10 +45,10 @@ class Priorities:
         self.headers = frozenset(each[7:].lower().encode() for each in sources if each.startswith("header:"))
         self._folded = frozenset(map(folded, self.headers))
 
-    def __call__(self, passage: Passage) -> int:
+    def __call__(self, observed: ObservedRequest) -> int:
         """The priority of a request."""
         for source in self._sources:
-            level = source(passage)
+            level = source(observed)
             if level is not None:
                 return level
         return self._default
@@ -59,18 +59,18 @@ class Priorities:
             return headers
         return without(headers, self._folded)
 
-    def _source(self, source: str) -> Callable[[Passage], int | None]:
+    def _source(self, source: str) -> Callable[[ObservedRequest], int | None]:
         found = _SOURCE(source)
         if found is None:
-            return lambda passage: self._by_route.get(passage.route or "")
+            return lambda observed: self._by_route.get(observed.route or "")
         name = found[2]
         if found[1] == "claim":
-            return lambda passage: _of_claim(passage.identity, name)
+            return lambda observed: _of_claim(observed.identity, name)
         header = name.lower().encode()
 
-        def of_header(passage: Passage) -> int | None:
-            values = [value for each, value in passage.head.headers if each == header]
-            if len(values) != 1 or not self._addresses.peer_is_trusted(passage.head) or not _LEVEL(values[0]):
+        def of_header(observed: ObservedRequest) -> int | None:
+            values = [value for each, value in observed.head.headers if each == header]
+            if len(values) != 1 or not self._addresses.peer_is_trusted(observed.head) or not _LEVEL(values[0]):
                 return None
             return int(values[0])
 

@@ -14,7 +14,7 @@ from ..config.observing import AccessLogSettings
 from ..messages.inbound import RequestHead
 from .entry import FORMATS, MAX_FIELD, cut
 from .log_writer import FileSink, LogWriter, Sink, StreamSink
-from .passage import Passage
+from .observed_request import ObservedRequest
 from .redaction import QueryRedactor
 
 _STREAMS: Final = {"stdout": 1, "stderr": 2}
@@ -48,23 +48,24 @@ class AccessLog:
             names |= {"referer", "user-agent"}
         self._headers = {name.encode(): name for name in names}
         line, redacted = FORMATS[settings.format], QueryRedactor(settings.redact)
-        self.writer = LogWriter(lambda passage: line(passage, redacted),
+        self.writer = LogWriter(lambda observed: line(observed, redacted),
                                 sink_of(settings.to) if sink is None else sink, max_queue=settings.max_queue)
 
-    def wants(self, passage: Passage) -> bool:
+    def wants(self, observed: ObservedRequest) -> bool:
         """Whether a request that is over is logged: each that failed, and of the others a share."""
-        return self._sample >= 1.0 or not passage.complete or passage.status >= 400 or self._chance() < self._sample
+        return self._sample >= 1.0 or not observed.complete or observed.status >= 400 or self._chance() < self._sample
 
-    def put(self, passage: Passage) -> None:
+    def put(self, observed: ObservedRequest) -> None:
         """Log a request that is over."""
-        head, kept = passage.head, self._headers
+        head, kept = observed.head, self._headers
         if kept:
-            passage.logged = [(kept[name], cut(value)) for name, value in head.headers if name in kept]
+            observed.logged = [(kept[name], cut(value)) for name, value in head.headers if name in kept]
         path, query = head.path, head.query
         if len(path) > MAX_FIELD or len(query) > MAX_FIELD or len(head.method) > _MAX_METHOD:
             path, query = cut(path), cut(query)
-        passage.released(RequestHead(head.method[:_MAX_METHOD], path, query, head.version, head.scheme, (), None, None))
-        self.writer.put(passage)
+        observed.released(
+            RequestHead(head.method[:_MAX_METHOD], path, query, head.version, head.scheme, (), None, None))
+        self.writer.put(observed)
 
     def reopen(self) -> None:
         """Write to the file that has the log's name now, if it is one."""

@@ -15,7 +15,7 @@ from json.encoder import encode_basestring_ascii
 from typing import Final
 
 from ..messages.inbound import RequestHead
-from .passage import CLIENT_GONE, Passage
+from .observed_request import CLIENT_GONE, ObservedRequest
 from .redaction import redacted_urls
 
 Redactor = Callable[[bytes], bytes]
@@ -38,48 +38,48 @@ def cut(field: bytes) -> bytes:
     return field if len(field) <= MAX_FIELD else field[: MAX_FIELD - len(_CUT)] + _CUT
 
 
-def json_line(passage: Passage, redacted: Redactor = _as_is) -> str:
+def json_line(observed: ObservedRequest, redacted: Redactor = _as_is) -> str:
     """The line of a request that is over as an object of JSON. What is not known is left out."""
-    text, head, at = encode_basestring_ascii, passage.head, passage.ended
-    whole, upstream_s = int(at), passage.upstream_s
-    line = (f'{{"time":"{_utc(whole)}.{int((at - whole) * 1000):03d}Z","client":{text(passage.client or "-")},'
+    text, head, at = encode_basestring_ascii, observed.head, observed.ended
+    whole, upstream_s = int(at), observed.upstream_s
+    line = (f'{{"time":"{_utc(whole)}.{int((at - whole) * 1000):03d}Z","client":{text(observed.client or "-")},'
             f'"method":{text(head.method)},"path":{text(_target(head, redacted))},"version":{text(head.version)},'
-            f'"status":{passage.status or CLIENT_GONE},"bytes_in":{passage.received},"bytes_out":{passage.sent},'
-            f'"duration":{passage.duration_s:.6f}')
+            f'"status":{observed.status or CLIENT_GONE},"bytes_in":{observed.received},"bytes_out":{observed.sent},'
+            f'"duration":{observed.duration_s:.6f}')
     if upstream_s is not None:
         line += f',"upstream":{upstream_s:.6f}'
-    if passage.service is not None:
-        line += f',"service":{text(passage.service)}'
+    if observed.service is not None:
+        line += f',"service":{text(observed.service)}'
     for name in ("side", "route", "endpoint", "consumer", "refused", "request_id"):
-        value: str | None = getattr(passage, name)
+        value: str | None = getattr(observed, name)
         if value is not None:
             line += f',"{name}":{text(value)}'
-    if passage.trace is not None:
-        line += f',"trace_id":"{passage.trace.trace_id}"'
-    if passage.attempts:
-        line += f',"attempts":{passage.attempts}'
-    if not passage.complete:
+    if observed.trace is not None:
+        line += f',"trace_id":"{observed.trace.trace_id}"'
+    if observed.attempts:
+        line += f',"attempts":{observed.attempts}'
+    if not observed.complete:
         line += ',"complete":false'
-    if passage.logged:
+    if observed.logged:
         shown = ",".join(f"{text(name)}:{text(redacted_urls(value, redacted).decode('latin-1'))}"
-                         for name, value in passage.logged)
+                         for name, value in observed.logged)
         line += f',"headers":{{{shown}}}'
     return line + "}\n"
 
 
-def clf_line(passage: Passage, redacted: Redactor = _as_is) -> str:
+def clf_line(observed: ObservedRequest, redacted: Redactor = _as_is) -> str:
     """The line of a request that is over in the Common Log Format: Apache's ``%h %l %u %t "%r" %>s %b``."""
-    return _common(passage, redacted) + "\n"
+    return _common(observed, redacted) + "\n"
 
 
-def combined_line(passage: Passage, redacted: Redactor = _as_is) -> str:
+def combined_line(observed: ObservedRequest, redacted: Redactor = _as_is) -> str:
     """The line of a request that is over in the Combined Log Format, which has Referer and User-Agent, too."""
-    named = dict(passage.logged)
-    return (f'{_common(passage, redacted)} "{_quoted(named.get("referer"), redacted)}" '
+    named = dict(observed.logged)
+    return (f'{_common(observed, redacted)} "{_quoted(named.get("referer"), redacted)}" '
             f'"{_quoted(named.get("user-agent"), redacted)}"\n')
 
 
-FORMATS: Final[Mapping[str, Callable[[Passage, Redactor], str]]] = {
+FORMATS: Final[Mapping[str, Callable[[ObservedRequest, Redactor], str]]] = {
     "json": json_line, "clf": clf_line, "combined": combined_line}
 
 
@@ -88,12 +88,12 @@ def _target(head: RequestHead, redacted: Redactor) -> str:
     return redacted_urls(target, redacted).decode("latin-1")
 
 
-def _common(passage: Passage, redacted: Redactor) -> str:
-    head = passage.head
+def _common(observed: ObservedRequest, redacted: Redactor) -> str:
+    head = observed.head
     request = "-" if head.path == b"-" else escaped(f"{head.method} {_target(head, redacted)} HTTP/{head.version}")
-    user = escaped(passage.consumer or "-").replace(" ", "\\x20")  # the fields are parted by spaces
-    return (f'{passage.client or "-"} - {user} [{_local(int(passage.ended))}] "{request}" '
-            f"{passage.status or CLIENT_GONE} {passage.sent or '-'}")
+    user = escaped(observed.consumer or "-").replace(" ", "\\x20")  # the fields are parted by spaces
+    return (f'{observed.client or "-"} - {user} [{_local(int(observed.ended))}] "{request}" '
+            f"{observed.status or CLIENT_GONE} {observed.sent or '-'}")
 
 
 def _quoted(value: bytes | None, redacted: Redactor) -> str:

@@ -20,7 +20,7 @@ from ..messages.exchange import Header, Request
 from ..messages.headers import folded, without
 from ..messages.inbound import Inbound, RefusedRequest, RequestHead
 from .access_log import AccessLog
-from .passage import Passage
+from .observed_request import ObservedRequest
 from .request_statistics import RequestStatistics
 from .spans import Spans
 from .trace_context import TRACEPARENT, TRACESTATE, Trace, begun, continued
@@ -43,10 +43,10 @@ class Tracer:
         self._sizes = frozenset(map(len, self._names))
         self._spans = Spans() if settings.opentelemetry else None
 
-    def begin(self, passage: Passage) -> None:
+    def begin(self, observed: ObservedRequest) -> None:
         """Find the trace and the id of a request that came."""
-        found = self._stated(passage)
-        if found and not self._trusts(passage.head):
+        found = self._stated(observed)
+        if found and not self._trusts(observed.head):
             found = []
         trace: Trace | None = None
         if found:
@@ -55,41 +55,41 @@ class Tracer:
         if trace is None:
             trace = begun(self._bits, sampled=self._settings.sample >= 1.0 or self._chance() < self._settings.sample)
         if self._spans is not None:
-            trace = self._spans.begin(passage, trace)
-        passage.trace = trace
+            trace = self._spans.begin(observed, trace)
+        observed.trace = trace
         if self._id_name is not None:
             given = [value for name, value in found if name == self._id_name]
             kept = given[0] if len(given) == 1 and id_is_fit(given[0]) else trace.trace_id.encode()
-            passage.request_id = kept.decode("ascii")
-            passage.add_answer_headers((self._id_name, kept))
+            observed.request_id = kept.decode("ascii")
+            observed.add_answer_headers((self._id_name, kept))
 
-    def _stated(self, passage: Passage) -> list[Header]:
+    def _stated(self, observed: ObservedRequest) -> list[Header]:
         """What a request says of its trace and its id; noted is whether an upstream could find any of it there."""
         names, sizes, found = self._names, self._sizes, list[Header]()
-        for header in passage.head.headers:
+        for header in observed.head.headers:
             if len(header[0]) in sizes:
                 if header[0] in names:
                     found.append(header)
-                    passage.states_trace = True
+                    observed.states_trace = True
                 elif folded(header[0]) in self._folded:
-                    passage.states_trace = True
+                    observed.states_trace = True
         return found
 
-    def to_upstream(self, passage: Passage, request: Request) -> None:
+    def to_upstream(self, observed: ObservedRequest, request: Request) -> None:
         """Let *request* carry the trace and the id."""
-        trace = passage.trace
+        trace = observed.trace
         if trace is None:
             return
-        headers = without(request.headers, self._folded) if passage.states_trace else list(request.headers)
+        headers = without(request.headers, self._folded) if observed.states_trace else list(request.headers)
         headers += trace.headers()
-        if self._id_name is not None and passage.request_id is not None:
-            headers.append((self._id_name, passage.request_id.encode()))
+        if self._id_name is not None and observed.request_id is not None:
+            headers.append((self._id_name, observed.request_id.encode()))
         request.headers = headers
 
-    def end(self, passage: Passage) -> None:
+    def end(self, observed: ObservedRequest) -> None:
         """A request is over."""
         if self._spans is not None:
-            self._spans.end(passage)
+            self._spans.end(observed)
 
     def _trusts(self, head: RequestHead) -> bool:
         trust = self._settings.trust
@@ -120,43 +120,43 @@ class Observer:
         return Observer(self._addresses, statistics=statistics, access_log=self.access_log, tracer=self._tracer,
                         side=side, clock=self._clock, wall=self._wall)
 
-    def begin(self, inbound: Inbound) -> Passage:
+    def begin(self, inbound: Inbound) -> ObservedRequest:
         """A request came: serve what this returns instead of *inbound*."""
-        passage = Passage(inbound, self._clock)
+        observed = ObservedRequest(inbound, self._clock)
         if self._side is not None:
-            passage.side = self._side
+            observed.side = self._side
         if self._tracer is not None:
-            self._tracer.begin(passage)
-        return passage
+            self._tracer.begin(observed)
+        return observed
 
     def refused(self, request: RefusedRequest) -> None:
         """A request was answered before it could be served; it has neither a trace nor an id."""
-        passage = Passage(cast("Inbound", _Refused(request.head)), self._clock)
-        passage.side, passage.refused = self._side, request.reason
-        passage.status, passage.sent, passage.complete = request.status, request.sent, True
-        self.end(passage)
+        observed = ObservedRequest(cast("Inbound", _Refused(request.head)), self._clock)
+        observed.side, observed.refused = self._side, request.reason
+        observed.status, observed.sent, observed.complete = request.status, request.sent, True
+        self.end(observed)
 
-    def routed(self, passage: Passage, route: str | None, service: str, request: Request) -> None:
+    def routed(self, observed: ObservedRequest, route: str | None, service: str, request: Request) -> None:
         """A request takes this *route* to this *service*."""
-        passage.route, passage.service = route, service
+        observed.route, observed.service = route, service
         if self._tracer is not None:
-            self._tracer.to_upstream(passage, request)
+            self._tracer.to_upstream(observed, request)
 
-    def end(self, passage: Passage) -> None:
+    def end(self, observed: ObservedRequest) -> None:
         """A request is over, however it ended."""
-        passage.duration_s = self._clock() - passage.began
-        if passage.endings:
-            _end(passage)
+        observed.duration_s = self._clock() - observed.began
+        if observed.endings:
+            _end(observed)
         if self.statistics is not None:
-            self.statistics.count(passage)
+            self.statistics.count(observed)
         if self._tracer is not None:
-            self._tracer.end(passage)
+            self._tracer.end(observed)
         log = self.access_log
-        if log is not None and log.wants(passage):
-            passage.ended = self._wall()
-            if passage.client is None:
-                passage.client = self._addresses.client_of(passage.head)
-            log.put(passage)
+        if log is not None and log.wants(observed):
+            observed.ended = self._wall()
+            if observed.client is None:
+                observed.client = self._addresses.client_of(observed.head)
+            log.put(observed)
 
     def close(self) -> None:
         """Have written what waits to be."""
@@ -166,7 +166,7 @@ class Observer:
 
 
 class _Refused:
-    """What is left of a request that its server has answered: a passage asks no more of it."""
+    """What is left of a request that its server has answered: an observed request asks no more of it."""
 
     hop = None
 
@@ -174,13 +174,13 @@ class _Refused:
         self.head = head
 
 
-def _end(passage: Passage, at: int = 0) -> None:
-    """Call the endings of *passage*, from one on; each of them even if one before raises, as for an interrupt."""
-    if at < len(passage.endings):
+def _end(observed: ObservedRequest, at: int = 0) -> None:
+    """Call the endings of *observed*, from one on; each of them even if one before raises, as for an interrupt."""
+    if at < len(observed.endings):
         try:
-            passage.endings[at](passage)
+            observed.endings[at](observed)
         finally:
-            _end(passage, at + 1)
+            _end(observed, at + 1)
 
 
 def observer_of(access_log: AccessLogSettings | None, tracing: TracingSettings | None, addresses: ClientAddresses,

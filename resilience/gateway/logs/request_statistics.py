@@ -24,7 +24,7 @@ from ...core.histogram import LE_BOUNDS
 from ...metrics.exports import as_utf8
 from ...registry import Registry
 from ..change import Act, LastingParts, at_once
-from .passage import Passage
+from .observed_request import ObservedRequest
 
 #: Consumers with a series of their own.
 MAX_CONSUMERS: Final = 100
@@ -71,9 +71,9 @@ class RequestStatistics:
         self._others = _Consumer(0)
         self._candidates: dict[str, int] = {}
 
-    def count(self, passage: Passage) -> None:
+    def count(self, observed: ObservedRequest) -> None:
         """Count one request that has ended."""
-        key, kind, duration_s = (passage.route, passage.service), passage.status // 100, passage.duration_s
+        key, kind, duration_s = (observed.route, observed.service), observed.status // 100, observed.duration_s
         try:
             route = self._routes[key]
         except KeyError:
@@ -81,10 +81,10 @@ class RequestStatistics:
         route.statuses[kind] = route.statuses.get(kind, 0) + 1
         route.buckets[bisect_left(LE_BOUNDS, duration_s)] += 1
         route.seconds += duration_s
-        route.bytes_in += passage.received
-        route.bytes_out += passage.sent
-        if passage.consumer is not None:
-            self._count_consumer(passage.consumer, kind)
+        route.bytes_in += observed.received
+        route.bytes_out += observed.sent
+        if observed.consumer is not None:
+            self._count_consumer(observed.consumer, kind)
 
     def _count_consumer(self, name: str, kind: int) -> None:
         consumer = self._consumers.get(name)

@@ -31,8 +31,8 @@ from ..messages.exchange import (
     UpstreamStatusError,
     UpstreamUnreachableError,
 )
-from .detour import Detour, NobodyLeftError
 from .exchanging import counted_as
+from .failed_attempts import FailedAttempts, NobodyLeftError
 from .outgoing import for_answer_to_read, with_deadline
 from .served_endpoint import ServedEndpoint
 
@@ -51,7 +51,7 @@ class Attempts:
         sent: Whether the attempt under way was sent.
         counts: What a rule says that its answer counts as; None: no rule says anything.
         permit: Of the service's own circuit, to be given back; None: nobody asked it.
-        keeps: Whether the exchange of the attempt that ends is kept by the detour.
+        keeps: Whether the exchange of the attempt that ends is kept by the failed attempts.
     """
 
     __slots__ = ("_began", "_calls", "_detour", "_failure", "_key", "_permit", "_request", "_service", "_told",
@@ -81,7 +81,7 @@ class Attempts:
         self.counts: str | None = None
         self._told = True
         self._calls: AsyncGenerator[Exchange, None] | None = None
-        self._detour = None if course is None else Detour(course)
+        self._detour = None if course is None else FailedAttempts(course)
 
     # -- the way to an answer
 
@@ -228,26 +228,26 @@ class Attempts:
 
     async def _weighed(self, answer: Exchange) -> Answer:
         """Look at an answer before it is passed on, and at those that follow it: the one that is passed on."""
-        detour = self._way()
+        failed = self._way()
         while True:
-            found = await self._looked_at(answer, detour)
+            found = await self._looked_at(answer, failed)
             if found is not None:
-                detour.drop()
+                failed.drop()
                 if self._service.wants_times:
                     self._timed()
                 return found
             try:
-                answer = await self._after(answer, detour)
+                answer = await self._after(answer, failed)
             except FAILURES:
-                detour.course.stop()
-                last = await detour.last_answer()
+                failed.course.stop()
+                last = await failed.last_answer()
                 if last is None:
                     raise
                 return last
 
-    async def _looked_at(self, answer: Exchange, detour: Detour) -> Answer | None:
+    async def _looked_at(self, answer: Exchange, failed: FailedAttempts) -> Answer | None:
         """What is to be passed on; None: another attempt is to follow, if there can be one."""
-        detour.move = None
+        failed.move = None
         found, rule = await self._service.answers.look(answer)
         if not isinstance(found, (Resumed, HeldAnswer)):
             return found
@@ -256,20 +256,20 @@ class Attempts:
             self.counts, goes_on = rule.counts, rule.then != "answer"
         is_begun = isinstance(found, Resumed) and not answer.complete
         is_for_same = rule is not None and rule.then == "same"
-        if not goes_on or not self._may_go_on(detour, is_for_same) or (is_begun and rule is None):
+        if not goes_on or not self._may_go_on(failed, is_for_same) or (is_begun and rule is None):
             return found
-        detour.move = self._follows_answer(answer, None if rule is None else rule.then)
-        if detour.move[0] is Move.STOP:
+        failed.move = self._follows_answer(answer, None if rule is None else rule.then)
+        if failed.move[0] is Move.STOP:
             return found
-        self._set_aside(answer, found.begun, detour)
+        self._set_aside(answer, found.begun, failed)
         return None
 
-    def _set_aside(self, answer: Exchange, begun: bytes, detour: Detour) -> None:
+    def _set_aside(self, answer: Exchange, begun: bytes, failed: FailedAttempts) -> None:
         """Have an answer at hand that another attempt is to follow, of whose body so much has come."""
         if answer.complete:
-            detour.hold(HeldAnswer(answer.status, answer.headers, begun, answer.trailers, answer.version))
+            failed.hold(HeldAnswer(answer.status, answer.headers, begun, answer.trailers, answer.version))
         elif len(begun) <= HELD_BYTES:
-            detour.keep(OpenAnswer(answer, begun, self._service.answers.patience_s))
+            failed.keep(OpenAnswer(answer, begun, self._service.answers.patience_s))
             self.keeps = True
 
     def _follows_answer(self, answer: Exchange, then: str | None) -> tuple[Move, float]:
@@ -280,7 +280,7 @@ class Attempts:
             ending = Ending.LATE if then == "next" else Ending.AGAIN
         return self._follows(ending, asked, error)
 
-    async def _after(self, answer: Exchange, detour: Detour) -> Exchange:
+    async def _after(self, answer: Exchange, failed: FailedAttempts) -> Exchange:
         """The answer is not passed on: let its exchange end, and go on to the next.
 
         Raises:
@@ -289,9 +289,9 @@ class Attempts:
         error = await self._kept_back(answer.status)
         ending, asked = self._account(error)
         try:
-            calls = await self._next(*(detour.move or self._follows(ending, asked, error)))
+            calls = await self._next(*(failed.move or self._follows(ending, asked, error)))
         except NobodyLeftError:
-            raise detour.most_telling(error) from None
+            raise failed.most_telling(error) from None
         try:
             return await calls.__anext__()
         except FAILURES as another:
@@ -314,11 +314,11 @@ class Attempts:
             self.keeps = False
         return UpstreamStatusError(status)
 
-    def _may_go_on(self, detour: Detour, is_for_same: bool) -> bool:
+    def _may_go_on(self, failed: FailedAttempts, is_for_same: bool) -> bool:
         """Whether an answer with a status to retry may be followed by another attempt, which may be for the same."""
-        return detour.course.could_repeat() and (
+        return failed.course.could_repeat() and (
             is_for_same or self._service.retry.repeats_here
-            or self._service.has_other(self.endpoint, detour.course.tried))
+            or self._service.has_other(self.endpoint, failed.course.tried))
 
     def beside(self) -> Attempts | None:
         """A second way, which is not begun; None: there is nobody else to ask, or no attempt or token left."""
@@ -327,9 +327,9 @@ class Attempts:
         second = course.hedge(service.clock()) if service.has_other(self.endpoint, course.tried) else None
         return None if second is None else Attempts(service, self._request, second)
 
-    def _way(self) -> Detour:
+    def _way(self) -> FailedAttempts:
         if self._detour is None:
-            self._detour = Detour(self._service.retry.course(self._request))
+            self._detour = FailedAttempts(self._service.retry.course(self._request))
         return self._detour
 
     def _timed(self) -> None:

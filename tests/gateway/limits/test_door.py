@@ -12,8 +12,8 @@ from resilience.gateway.client_addresses import ClientAddresses
 from resilience.gateway.config import GatewayConfig, GatewaySettings, RouteConfig, ServiceConfig, SheddingSettings
 from resilience.gateway.filters.shed import ShedFilter
 from resilience.gateway.limits.door import Door, door_of, outcome_of
+from resilience.gateway.logs.observed_request import ObservedRequest
 from resilience.gateway.logs.observer import Observer
-from resilience.gateway.logs.passage import Passage
 from resilience.gateway.messages.inbound import RequestHead
 from tests.benchmarks.simulation import Adaptive, Change, Run, World, constant, exponential, lognormal
 
@@ -32,8 +32,8 @@ def door(clock=lambda: 0.0, **settings):
     return Door(ShedFilter(**settings), ClientAddresses(lambda peer: peer.startswith("10.")), clock=clock)
 
 
-def passage(route="/x", service="up", clock=lambda: 0.0, **inbound):
-    made = Passage(Inbound(**inbound), clock)
+def observed(route="/x", service="up", clock=lambda: 0.0, **inbound):
+    made = ObservedRequest(Inbound(**inbound), clock)
     made.route, made.service = route, service
     return made
 
@@ -87,15 +87,15 @@ def test_at_three_times_the_load_goodput_tail_important_requests_and_tenants_are
 
 
 async def test_a_permit_comes_back_whatever_ends_the_request():
-    made, inside = door(initial=1, max_limit=1, max_queue=1, max_queue_for=5.0, lag=None), passage()
+    made, inside = door(initial=1, max_limit=1, max_queue=1, max_queue_for=5.0, lag=None), observed()
     limiter = made._gate("up").limiter
     assert await made.enter(inside) is None
     assert limiter.in_flight == 1
 
-    waits = passage()
+    waits = observed()
     task = asyncio.ensure_future(made.enter(waits))
     await asyncio.sleep(0)
-    refused = passage()
+    refused = observed()
     answer = await made.enter(refused)  # the queue is full
     assert (answer[0], refused.refused, limiter.waiting) == (503, "shed", 1)
     task.cancel()
@@ -110,7 +110,7 @@ async def test_a_permit_comes_back_whatever_ends_the_request():
 
 
 async def test_one_that_waits_gets_the_permit_of_one_that_leaves_even_if_it_is_cancelled_then():
-    made, inside, waits = door(initial=1, max_limit=1, max_queue=1, max_queue_for=5.0, lag=None), passage(), passage()
+    made, inside, waits = door(initial=1, max_limit=1, max_queue=1, max_queue_for=5.0, lag=None), observed(), observed()
     limiter = made._gate("up").limiter
     await made.enter(inside)
     task = asyncio.ensure_future(made.enter(waits))
@@ -126,13 +126,13 @@ async def test_one_that_waits_gets_the_permit_of_one_that_leaves_even_if_it_is_c
 
 async def test_a_service_that_hangs_fills_its_own_limit_and_nobody_elses():
     made = door(initial=1, max_limit=1, max_queue=0, lag=None)
-    assert await made.enter(passage(service="hangs")) is None
-    assert (await made.enter(passage(service="hangs")))[0] == 503
-    assert await made.enter(passage(service="well")) is None
+    assert await made.enter(observed(service="hangs")) is None
+    assert (await made.enter(observed(service="hangs")))[0] == 503
+    assert await made.enter(observed(service="well")) is None
 
     shared = door(scope="gateway", initial=1, max_limit=1, max_queue=0, lag=None)
-    assert await shared.enter(passage(service="hangs")) is None
-    assert (await shared.enter(passage(service="well")))[0] == 503
+    assert await shared.enter(observed(service="hangs")) is None
+    assert (await shared.enter(observed(service="well")))[0] == 503
 
 
 @pytest.mark.parametrize(("sources", "inbound", "claims", "level"), [
@@ -151,7 +151,7 @@ async def test_how_important_a_request_is(sources, inbound, claims, level):
         consumer = "c"
 
     made = door(priority=sources, route_priority={"/x": 3} if "route" in sources else {}, default_priority=6)
-    came = passage(**inbound)
+    came = observed(**inbound)
     came.identity = Identity()
     came.identity.claims = claims
     await made.enter(came)
@@ -160,7 +160,7 @@ async def test_how_important_a_request_is(sources, inbound, claims, level):
 
 
 def over(*, waited_at=1.0, head_at=3.0, status=200, refused=None, entered_at=0.0):
-    made = passage()
+    made = observed()
     made.waited_at, made.head_at, made.status, made.refused, made.entered_at = waited_at, head_at, status, refused, entered_at
     return outcome_of(made)
 
@@ -181,7 +181,7 @@ def test_what_a_request_says_of_its_service():
 
 async def test_the_timer_of_the_lag_ends_by_itself_when_nobody_comes():
     made = door(lag=0.05, adaptive=False)
-    assert await made.enter(passage()) is None
+    assert await made.enter(observed()) is None
     assert made._lag._timer is not None
     for _ in range(50):
         made._lag._look(0.0)
@@ -195,7 +195,7 @@ async def test_when_the_loop_lags_the_least_important_are_turned_away():
     made._chance = dice.random
 
     async def answers(route):
-        return [await made.enter(passage(route=route)) for _ in range(100)]
+        return [await made.enter(observed(route=route)) for _ in range(100)]
 
     assert not any(await answers("/vital") + await answers("/x"))
     now[0] = 0.2
@@ -208,7 +208,7 @@ async def test_when_the_loop_lags_the_least_important_are_turned_away():
 
 
 def test_every_ending_of_a_request_is_called_though_one_before_raises():
-    observer, came, called = Observer(ClientAddresses(lambda peer: False)), passage(), []
+    observer, came, called = Observer(ClientAddresses(lambda peer: False)), observed(), []
 
     def interrupted(_):
         called.append("interrupted")
@@ -238,6 +238,6 @@ def test_a_door_is_kept_as_long_as_its_settings_are():
 
 def test_a_stranger_s_claim_to_be_important_reaches_no_upstream():
     made, headers = door(priority=("header:X-Priority",)), [(b"accept", b"*/*"), (b"x-priority", b"0")]
-    assert made.priorities.cleaned(passage(peer="192.0.2.1").head, headers) == [(b"accept", b"*/*")]
-    assert made.priorities.cleaned(passage(peer="10.0.0.1").head, headers) == headers
-    assert door().priorities.cleaned(passage(peer="192.0.2.1").head, headers) == headers
+    assert made.priorities.cleaned(observed(peer="192.0.2.1").head, headers) == [(b"accept", b"*/*")]
+    assert made.priorities.cleaned(observed(peer="10.0.0.1").head, headers) == headers
+    assert door().priorities.cleaned(observed(peer="192.0.2.1").head, headers) == headers

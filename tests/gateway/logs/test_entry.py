@@ -7,7 +7,7 @@ import re
 import pytest
 
 from resilience.gateway.logs.entry import MAX_FIELD, clf_line, combined_line, escaped, json_line
-from resilience.gateway.logs.passage import Passage
+from resilience.gateway.logs.observed_request import ObservedRequest
 from resilience.gateway.logs.redaction import SECRET_PARAMETERS, QueryRedactor
 from resilience.gateway.logs.trace_context import Trace
 from resilience.gateway.messages.inbound import RequestHead
@@ -25,10 +25,10 @@ class Inbound:
 
 
 def over(method="GET", path=b"/items", query=b"", **noted):
-    passage = Passage(Inbound(RequestHead(method, path, query, "1.1", "http", (), None, None)), lambda: 0.0)
+    observed = ObservedRequest(Inbound(RequestHead(method, path, query, "1.1", "http", (), None, None)), lambda: 0.0)
     for name, value in {"status": 200, "complete": True, "ended": 1_700_000_000.25, "client": "192.0.2.7", **noted}.items():
-        setattr(passage, name, value)
-    return passage
+        setattr(observed, name, value)
+    return observed
 
 
 def test_a_line_of_json_says_what_is_known_and_leaves_out_the_rest():
@@ -70,9 +70,9 @@ def test_whatever_a_client_sends_stays_one_line_in_its_field():
         def junk():
             return b"".join(dice.choices(marks, k=dice.randrange(20)))
         path, agent = b"/" + junk(), junk()
-        passage = over(path=path, query=junk(), method=dice.choice(["GET", "X" * 64]), logged=[("user-agent", agent)],
+        observed = over(path=path, query=junk(), method=dice.choice(["GET", "X" * 64]), logged=[("user-agent", agent)],
                        consumer=dice.choice([None, 'a "b"\n', "\u2028"]))
-        line, clf, combined = json_line(passage), clf_line(passage), combined_line(passage)
+        line, clf, combined = json_line(observed), clf_line(observed), combined_line(observed)
         for each in (line, clf, combined):
             assert each.endswith("\n")
             assert each.isascii()

@@ -11,12 +11,12 @@ from resilience.gateway.logs.request_statistics import OTHER, RequestStatistics,
 from resilience.metrics.prometheus import Collector, further_metrics, summed
 
 
-class Passage:
+class ObservedRequest:
     route, service, consumer, status, received, sent, duration_s = "/x", "up", None, 200, 0, 0, 0.01
 
 
-def passage(**said):
-    made = Passage()
+def observed(**said):
+    made = ObservedRequest()
     for name, value in said.items():
         setattr(made, name, value)
     return made
@@ -30,8 +30,8 @@ def samples(statistics, name):
 def test_requests_are_counted_by_route_service_and_class_of_status():
     statistics = RequestStatistics()
     for status in (200, 204, 301, 404, 503, 503, 0):
-        statistics.count(passage(status=status, sent=10, received=2))
-    statistics.count(passage(route=None, service=None, status=404))
+        statistics.count(observed(status=status, sent=10, received=2))
+    statistics.count(observed(route=None, service=None, status=404))
 
     assert samples(statistics, "resilience_gateway_requests_total") == {
         ("/x", "up", "2xx"): 2, ("/x", "up", "3xx"): 1, ("/x", "up", "4xx"): 1, ("/x", "up", "5xx"): 2,
@@ -43,7 +43,7 @@ def test_requests_are_counted_by_route_service_and_class_of_status():
 def test_durations_fall_into_the_buckets_of_the_commands():
     statistics = RequestStatistics()
     for duration in (0.0005, 0.001, 0.0011, 0.2, 100.0):
-        statistics.count(passage(duration_s=duration))
+        statistics.count(observed(duration_s=duration))
     found = samples(statistics, "resilience_gateway_request_duration_seconds_bucket")
     assert [found["/x", "up", bound] for bound in ("0.001", "0.0025", "0.1", "0.25", "10", "+Inf")] == [2, 3, 3, 4, 4, 5]
     assert abs(samples(statistics, "resilience_gateway_request_duration_seconds_sum")["/x", "up"] - 100.2026) < 1e-9
@@ -56,7 +56,7 @@ def test_the_consumers_that_ask_most_are_shown_and_no_sum_ever_falls():
         last_other = 0
         for step in range(20_000):
             name = dice.choice(["big 1", "big 2", "big 3"]) if dice.random() < 0.5 and step > 1000 else dice.choice(names)
-            statistics.count(passage(consumer=name, status=dice.choice([200, 503])))
+            statistics.count(observed(consumer=name, status=dice.choice([200, 503])))
             plain[name] += 1
             if step % 1000 == 0:
                 found = samples(statistics, "resilience_gateway_consumer_requests_total")
@@ -76,8 +76,8 @@ def test_the_counts_of_several_workers_travel_and_add_up():
     workers = [RequestStatistics() for _ in range(3)]
     for worker, statistics in enumerate(workers):
         for _ in range(worker + 1):
-            statistics.count(passage(consumer="ada", duration_s=0.2))
-    workers[0].count(passage(route="/other"))
+            statistics.count(observed(consumer="ada", duration_s=0.2))
+    workers[0].count(observed(route="/other"))
     parts = [pickle.loads(pickle.dumps(list(statistics.collect()))) for statistics in workers]
 
     found = {(sample.name, *sample.labels.values()): sample.value for metric in summed(parts) for sample in metric.samples}
@@ -91,8 +91,8 @@ def test_the_counts_of_several_workers_travel_and_add_up():
 
 def test_gateways_of_one_registry_count_together_and_the_registry_s_collector_exports_it():
     registry = Registry()
-    statistics_of(registry).count(passage())
-    statistics_of(registry).count(passage())
+    statistics_of(registry).count(observed())
+    statistics_of(registry).count(observed())
     assert statistics_of(Registry()) is not statistics_of(registry)
     assert {metric.name for metric in further_metrics(registry)} <= {metric.name for metric in Collector(registry).collect()}
     assert samples(statistics_of(registry), "resilience_gateway_requests_total")["/x", "up", "2xx"] == 2
@@ -101,9 +101,9 @@ def test_gateways_of_one_registry_count_together_and_the_registry_s_collector_ex
 def test_the_private_side_has_numbers_of_its_own_with_a_label_more():
     registry = Registry()
     public, private = statistics_of(registry), statistics_of(registry, "private")
-    public.count(passage(consumer="ada"))
+    public.count(observed(consumer="ada"))
     for _ in range(2):
-        private.count(passage(consumer="ada"))
+        private.count(observed(consumer="ada"))
     lines = generate_latest(Collector(registry)).decode().splitlines()
     assert {'resilience_gateway_requests_total{route="/x",service="up",status="2xx"} 1.0',
             'resilience_gateway_requests_total{route="/x",service="up",side="private",status="2xx"} 2.0',

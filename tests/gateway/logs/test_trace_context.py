@@ -6,8 +6,8 @@ import pytest
 
 from resilience.gateway.client_addresses import ClientAddresses
 from resilience.gateway.config import TracingSettings
+from resilience.gateway.logs.observed_request import ObservedRequest
 from resilience.gateway.logs.observer import Tracer, id_is_fit
-from resilience.gateway.logs.passage import Passage
 from resilience.gateway.logs.trace_context import parent_of, state_of
 from resilience.gateway.messages.exchange import Request
 from resilience.gateway.messages.inbound import RequestHead
@@ -27,11 +27,11 @@ class Inbound:
 def traced(*headers, peer="192.0.2.1", **settings):
     tracer = Tracer(TracingSettings(**settings), ClientAddresses(lambda each: each == "10.0.0.1"),
                     bits=random.Random(3).getrandbits, chance=lambda: 0.5)
-    passage = Passage(Inbound(list(headers), peer), lambda: 0.0)
-    tracer.begin(passage)
+    observed = ObservedRequest(Inbound(list(headers), peer), lambda: 0.0)
+    tracer.begin(observed)
     request = Request(method="GET", target=b"/", host=None, headers=[(b"accept", b"*/*"), *headers])
-    tracer.to_upstream(passage, request)
-    return passage, request.headers
+    tracer.to_upstream(observed, request)
+    return observed, request.headers
 
 
 @pytest.mark.parametrize(("value", "parent"), [
@@ -63,9 +63,9 @@ def test_what_is_passed_on_of_a_tracestate(values, state):
 
 
 def test_a_trusted_caller_s_trace_goes_on_with_a_span_of_the_gateway_s_own():
-    passage, sent = traced((b"traceparent", VALID), (b"tracestate", b"a=1"), peer="10.0.0.1")
+    observed, sent = traced((b"traceparent", VALID), (b"tracestate", b"a=1"), peer="10.0.0.1")
 
-    assert (passage.trace.trace_id, passage.trace.parent_id, passage.trace.sampled) == (TRACE, SPAN, True)
+    assert (observed.trace.trace_id, observed.trace.parent_id, observed.trace.sampled) == (TRACE, SPAN, True)
     told = dict(sent)
     assert told[b"traceparent"].startswith(f"00-{TRACE}-".encode())
     assert SPAN.encode() not in told[b"traceparent"]
@@ -81,13 +81,13 @@ def test_a_trusted_caller_s_trace_goes_on_with_a_span_of_the_gateway_s_own():
     ([(b"tracestate", b"a=1")], {"trust": "all"}),
 ])
 def test_a_stranger_s_trace_and_a_malformed_one_are_replaced(headers, settings):
-    passage, sent = traced(*headers, **settings)
+    observed, sent = traced(*headers, **settings)
     told = dict(sent)
     assert TRACE.encode() not in told[b"traceparent"]
     assert parent_of(told[b"traceparent"])
-    assert (passage.trace.parent_id, b"tracestate" in told) == (None, False)
-    assert told[b"x-request-id"] == passage.trace.trace_id.encode()
-    assert passage.answer_headers == ((b"x-request-id", told[b"x-request-id"]),)
+    assert (observed.trace.parent_id, b"tracestate" in told) == (None, False)
+    assert told[b"x-request-id"] == observed.trace.trace_id.encode()
+    assert observed.answer_headers == ((b"x-request-id", told[b"x-request-id"]),)
 
 
 def test_a_request_s_id_is_kept_if_its_sender_is_trusted_and_it_is_fit():
@@ -120,17 +120,17 @@ def test_spans_of_opentelemetry_carry_the_ids_that_upstreams_are_told():
     tracer = Tracer(TracingSettings(trust="all", opentelemetry=True), ClientAddresses(lambda each: False),
                     bits=random.Random(3).getrandbits)
     tracer._spans = Spans(provider)
-    passage = Passage(Inbound([(b"traceparent", VALID), (b"tracestate", b"a=1")], "192.0.2.1"), lambda: 0.0)
-    tracer.begin(passage)
+    observed = ObservedRequest(Inbound([(b"traceparent", VALID), (b"tracestate", b"a=1")], "192.0.2.1"), lambda: 0.0)
+    tracer.begin(observed)
     assert get_current_span().is_recording()
-    passage.status, passage.complete, passage.route, passage.service = 503, True, "/x", "up"
-    passage.refused = "circuit_open"
-    tracer.end(passage)
-    tracer.end(passage)
+    observed.status, observed.complete, observed.route, observed.service = 503, True, "/x", "up"
+    observed.refused = "circuit_open"
+    tracer.end(observed)
+    tracer.end(observed)
 
     span, = exporter.get_finished_spans()
     assert not get_current_span().is_recording()
     assert (f"{span.context.trace_id:032x}", f"{span.parent.span_id:016x}") == (TRACE, SPAN)
-    assert (passage.trace.trace_id, passage.trace.span_id) == (TRACE, f"{span.context.span_id:016x}")
+    assert (observed.trace.trace_id, observed.trace.span_id) == (TRACE, f"{span.context.span_id:016x}")
     assert (span.name, span.attributes["http.response.status_code"], span.attributes["error.type"]) == ("GET /x", 503, "circuit_open")
     assert span.status.status_code.name == "ERROR"

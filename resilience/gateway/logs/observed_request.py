@@ -1,7 +1,7 @@
-"""Passages: one request on its way through the gateway, and what there is to say of it afterwards.
+"""An observed request: one on its way through the gateway, and what there is to say of it afterwards.
 
-A passage stands between the gateway and its server: it is the Inbound that the gateway serves, and hands everything
-on. What it can see there it notes: when the client's body was over, when the answer's head came, with which status, how
+It stands between the gateway and its server: it is the Inbound that the gateway serves, and hands everything on. What
+it can see there it notes: when the client's body was over, when the answer's head came, with which status, how
 many bytes, and whether the answer was complete. So neither the forwarder nor any server has to report anything. What
 only they know (the route, the service, who asks) is told to it.
 
@@ -33,7 +33,7 @@ class AnswerReader(Protocol):
         """The next piece of its body."""
 
 
-class Passage:
+class ObservedRequest:
     """One request, as an Inbound that notes what passes. Of one task.
 
     Attributes:
@@ -89,7 +89,7 @@ class Passage:
     states_trace = False
     answer_headers: Sequence[Header] = ()
     readers: Sequence[AnswerReader] = ()
-    endings: Sequence[Callable[[Passage], object]] = ()
+    endings: Sequence[Callable[[ObservedRequest], object]] = ()
     span: Any = None
     level = 0
     tenant: Hashable = None
@@ -171,7 +171,7 @@ class Passage:
         """Let *reader* read the answer as it passes."""
         self.readers = (*self.readers, reader)
 
-    def add_ending(self, ending: Callable[[Passage], object]) -> None:
+    def add_ending(self, ending: Callable[[ObservedRequest], object]) -> None:
         """Call *ending* when the request is over."""
         self.endings = (*self.endings, ending)
 

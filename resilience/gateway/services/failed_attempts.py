@@ -1,4 +1,4 @@
-"""Detours: what one request has met since its first attempt failed, and what its client is told if nobody is left."""
+"""Failed attempts: what a request has met since its first one, and what its client is told if nobody is left."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class NobodyLeftError(Exception):
     """There is to be no further attempt."""
 
 
-class Detour:
+class FailedAttempts:
     """What one request has met since its first attempt failed.
 
     Attributes:
