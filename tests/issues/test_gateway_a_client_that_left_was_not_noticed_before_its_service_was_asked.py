@@ -15,7 +15,7 @@ import pytest
 
 from resilience.config import Document
 from resilience.gateway.config import read
-from resilience.gateway.limits.request_limit import _known
+from resilience.gateway.limits.request_limit import _limits
 
 from .gateway_parts import OK, asked, served, upstream
 
@@ -74,7 +74,7 @@ def test_a_client_that_leaves_gives_its_turn_in_a_waiting_room_to_those_behind_i
             config = read(Document.of({"services": {"up": {"endpoints": [url]}}, "filters": {"turns": limit},
                                        "routes": [{"path": "/*", "service": "up", "filters": ["turns"]}]}, "test"))
             async with served(config) as (gateway, front), asyncio.timeout(PATIENCE_S):
-                turns = _known[gateway.registry]["turns"]
+                turns = _limits.of(gateway.registry)["turns"]
                 assert (await front.ask(asked())).startswith(b"HTTP/1.1 200 ")
                 waiting = [await front.client(asked()) for _ in range(2)]
                 while turns.waiting < 2:

@@ -124,7 +124,7 @@ def test_a_shared_limit_without_a_store_is_a_mistake_in_the_file(tmp_path):
     file = tmp_path / "gateway.toml"
     text = CONFIG.format(redis="redis://h", name="a", url="http://127.0.0.1:1")
     file.write_text(text.replace('[shared]\nurl = "redis://h"\ntimeout = 1.0\nname = "a"\n', ""))
-    with pytest.raises(ConfigFileError, match=r"filters\.together\.shared: needs a \[shared\] table"):
+    with pytest.raises(ConfigFileError, match=r"filters\.together\.shared: the filter together is shared, which needs a \[shared\] table"):
         load(file)
     file.write_text(text.replace('url = "redis://h"', 'url = "redis://user:secret@h"'))
     with pytest.raises(ConfigFileError, match="must have no credentials") as raised:
