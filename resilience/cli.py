@@ -322,8 +322,10 @@ def _announce(text: str) -> None:
 
 
 def _fail(message: str, status: int = 2) -> NoReturn:
-    with contextlib.suppress(OSError):  # the status says it, too
-        print(f"resilience: {message}", file=sys.stderr)
+    try:
+        print(f"resilience: {message}", file=sys.stderr, flush=True)
+    except OSError:  # the status says it, too
+        sys.stderr = None  # as for stdout
     sys.exit(status)
 
 

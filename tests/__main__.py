@@ -1,7 +1,7 @@
 """All tests: ``python -m tests [arguments of pytest]``.
 
 Without arguments there are two processes, if there are two processors, and each has about half of the work: those of the
-library and the page run beside those of the gateway, the registry and the fleet. Their output comes at the end.
+library's core, the page and all faults run beside those of the gateway, the registry, the fleet and the clients. Their output comes at the end.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from typing import Final
 
 #: What the second process runs.
 BESIDE: Final = [f"tests/{name}" for name in (
-    "config", "core", "decorate", "engine", "policies", "metrics", "testing", "integrations", "issues",
-    "dashboard", "browser")]
+    "core", "engine", "decorate", "policies", "metrics", "testing", "issues", "dashboard", "browser")]
 
 
 def main(arguments: list[str]) -> int:

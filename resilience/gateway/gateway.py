@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from ..registry import Registry, default_registry
 from ..shared.circuit_hints import CircuitHints
@@ -30,6 +30,8 @@ from .services.service import Service
 from .services.services import Services
 from .services.sources import known
 from .upstream.http1 import Http1Client
+
+_LOG_PATIENCE_S: Final = 1.0
 
 
 class Gateway:
@@ -155,9 +157,9 @@ class Gateway:
     def close(self) -> None:
         """Close idle upstream connections, and what filters do in the background; a server's lifespan does.
 
-        Requests under way end as they will.
+        Requests under way end as they will. What waits for the access log is written, for a second at most.
         """
-        self._generation.parts.close()
+        self._generation.parts.close(patience_s=_LOG_PATIENCE_S)
         self._services.stop()
         self._client.close()
 

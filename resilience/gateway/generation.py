@@ -96,14 +96,14 @@ class Parts:
         """All that have commands of their own."""
         return [*self.steps.values(), *self.composed.values()]
 
-    def close(self, but: Iterable[object] = ()) -> None:
-        """End what goes on in the background, *but* for what is in use elsewhere."""
+    def close(self, but: Iterable[object] = (), patience_s: float = 0.0) -> None:
+        """End what goes on in the background, *but* for what is in use elsewhere; wait so long for the access log."""
         kept = {id(each) for each in but}
         for step in self.steps.values():
             if id(step) not in kept:
                 step.close()
         if self.observer is not None and id(self.observer) not in kept:
-            self.observer.close()
+            self.observer.close(patience_s)
         if self.hints is not None and id(self.hints) not in kept:
             self.hints.hints.close()
         if self.shared is not None and id(self.shared) not in kept:

@@ -401,7 +401,7 @@ def test_targets_that_a_file_names_otherwise_are_a_mistake_of_the_file(registry)
     def fetch(*, region="eu"):
         return region
 
-    with pytest.raises(ConfigFileError, match="targets= of a failover cannot be changed"):
+    with pytest.raises(ConfigFileError, match="targets= of the failover cannot be changed"):
         configure({"commands": {"fetch": {"failover": {"targets": ["eu", "asia"]}}}}, registry=registry, environ={})
 
 

@@ -71,6 +71,6 @@ class AccessLog:
         """Write to the file that has the log's name now, if it is one."""
         self.writer.reopen()
 
-    def close(self) -> None:
-        """Have what waits written, and do not wait for it."""
-        self.writer.finish()
+    def close(self, patience_s: float = 0.0) -> None:
+        """Have what waits written, and wait for that so many seconds at most."""
+        self.writer.close(patience_s)

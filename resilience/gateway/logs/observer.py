@@ -158,11 +158,11 @@ class Observer:
                 observed.client = self._addresses.client_of(observed.head)
             log.put(observed)
 
-    def close(self) -> None:
-        """Have written what waits to be."""
+    def close(self, patience_s: float = 0.0) -> None:
+        """Have written what waits to be, and wait for that so many seconds at most."""
         if self.access_log is not None:
             with contextlib.suppress(Exception):
-                self.access_log.close()
+                self.access_log.close(patience_s)
 
 
 class _Refused:
