@@ -1,7 +1,8 @@
 """All tests: ``python -m tests [arguments of pytest]``.
 
 Without arguments there are two processes, if there are two processors, and each has about half of the work: those of the
-library's core, the page and all faults run beside those of the gateway, the registry, the fleet and the clients. Their output comes at the end.
+library's core, the page and all faults run beside those of the gateway, the registry, the fleet and the clients. Their
+output comes at the end.
 """
 
 from __future__ import annotations
