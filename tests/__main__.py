@@ -15,7 +15,7 @@ from typing import Final
 
 #: What the second process runs.
 BESIDE: Final = [f"tests/{name}" for name in (
-    "core", "engine", "decorate", "policies", "metrics", "testing", "issues", "dashboard", "browser")]
+    "config", "core", "engine", "decorate", "policies", "metrics", "testing", "issues", "dashboard", "browser")]
 
 
 def main(arguments: list[str]) -> int:
