@@ -1,9 +1,9 @@
 // Carrier: all relayed streams over one connection, since a browser opens six to a server and no more; other tabs need some.
 //
 // The dashboard's server opens the streams and opens them again after an end; it tells what becomes of each (carrier.py).
-// Here each stream is a `Carried`, which has the fields of a Link. While the carrier itself is away, all of them are.
+// Here each stream is a `Carried`, which is the state of a stream as a Link is. While the carrier itself is away, all of them are.
 
-import { Link } from "./link.js";
+import { Link, StreamState } from "./link.js";
 
 const HEAD = /^(\d+)(!?) /;
 
@@ -54,16 +54,11 @@ export class Carrier {
   }
 }
 
-class Carried {
-  constructor(carrier, { label, onEvent, onChange, expects }) {
-    Object.assign(this, { carrier, label, onEvent, onChange, expects });
-    this.state = "connecting";
-    this.reason = "";
-    this.failures = 0;
-    this.retryAt = 0;
-    this.lastEventAt = null;
-    this.startedAt = performance.now();
-    this.oversized = 0; // one that is too long is nobody's: the carrier counts it
+/** A stream of the carrier. An event of it that is too long is nobody's: the carrier counts it. */
+class Carried extends StreamState {
+  constructor(carrier, stream) {
+    super(stream);
+    this.carrier = carrier;
   }
 
   connect() {

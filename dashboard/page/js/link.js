@@ -15,13 +15,14 @@ import { say } from "./words.js";
 
 const WORK_MS = 20; // after so much of reading what waits already, the page gets its turn
 
-export class Link {
+/** What is known of one stream, by whichever connection it comes. */
+export class StreamState {
   /**
    * `onEvent(data, now)` gets each event's data, `onChange()` tells that `state`, `reason` or `retryAt` changed, and
    * `expects()` whether it has commands to tell of.
    */
-  constructor({ url, label, retry, silenceMs, onEvent, onChange, expects }) {
-    Object.assign(this, { url, label, retry, silenceMs, onEvent, onChange, expects });
+  constructor({ label, onEvent, onChange, expects }) {
+    Object.assign(this, { label, onEvent, onChange, expects });
     this.state = "connecting";
     this.reason = "";
     this.failures = 0;
@@ -29,6 +30,13 @@ export class Link {
     this.lastEventAt = null;
     this.startedAt = performance.now();
     this.oversized = 0;
+  }
+}
+
+export class Link extends StreamState {
+  constructor({ url, retry, silenceMs, ...stream }) {
+    super(stream);
+    Object.assign(this, { url, retry, silenceMs });
     this._abort = null;
     this._timer = 0;
     this._hurried = false;
