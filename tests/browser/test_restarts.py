@@ -60,6 +60,17 @@ def test_each_successor_replaces_one(browser: Browser) -> None:
     assert {"w:3", "w:4"} < set(instances)
 
 
+def test_a_busy_page_that_reads_both_at_one_time_goes_by_their_order(browser: Browser) -> None:
+    (told,) = play(browser, [[0, 10, 0, "w:1"], [10, 700, 0, "w:2"]], 20)
+    assert [["w:2"], 1, 0, 1] == told
+
+
+@pytest.mark.parametrize("there", [[[0, 0, 0, "w:1"], [0, 700, 0, "w:2"]], [[0, 700, 0, "w:2"], [0, 10, 0, "w:1"]]])
+def test_two_that_a_page_heard_first_at_one_time_were_there_together(browser: Browser, there: list[list[Any]]) -> None:
+    ((instances, hosts, silent, times),) = play(browser, there, 20)
+    assert (instances, hosts, silent, times) == (["w:1", "w:2"], 1, 1, 0)
+
+
 @pytest.mark.parametrize(
     "other",
     [[5, 700, 0, "w:2"], [12, 700, 1, "w:2"], [12, 700, 0, "v:2"], [12, 700, 0, "w"], [12, 700, 0, "ww:2"]],

@@ -95,6 +95,7 @@ export class Fleet {
     this.dirty = new Set();
     this.malformed = 0;
     this.overflowed = 0;
+    this.heard = 0;
   }
 
   /** Take one message of stream number `stream`; returns its kind. Never throws. */
@@ -184,8 +185,10 @@ export class Fleet {
     if (before !== undefined && reading.transitions === null) this._notice(command, before.reading, reading, now);
     if (before === undefined && reading.history !== null) command.history.fill(seconds(reading, now));
     reading.history = null;
-    if (before === undefined) command.reporters.set(id, { reading, at: now, firstAt: now, stream, restarts: 0, restartedAt: 0 });
-    else Object.assign(before, { reading, at: now });
+    this.heard += 1;
+    const heard = { reading, at: now, lastHeard: this.heard };
+    if (before !== undefined) Object.assign(before, heard);
+    else command.reporters.set(id, { ...heard, stream, firstAt: now, firstHeard: this.heard, restarts: 0, restartedAt: 0 });
     command.lastAt = now;
     command.refresh(now, this.staleAfterMs);
     this.dirty.add(command.id);

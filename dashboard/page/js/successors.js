@@ -1,9 +1,10 @@
 // Successors: which process came in the place of which. Pure.
 //
 // An instance is named `host:pid`. A restarted process has the same host and another number, on the same stream. It is the
-// successor of one that has fallen silent if it was first heard after the other was last heard. Each replaces one: of two
-// workers that died while one came back, one is still missing. Only silence tells that a process is gone: a worker that
-// is added beside living ones replaces none.
+// successor of one that has fallen silent if it was first heard after the other was last heard. A busy page reads both in
+// one piece and at one time: then their order in the stream decides, unless both were new, as a page's first piece has
+// them. Each replaces one: of two workers that died while one came back, one is still missing. Only silence tells that a
+// process is gone: a worker that is added beside living ones replaces none.
 
 const PROCESS = /^(.+):\d+$/s;
 
@@ -39,10 +40,15 @@ function successorOf(gone, reporters) {
   if (host === null) return null;
   let first = null;
   for (const one of reporters.values()) {
-    const after = one.stream === gone.stream && one.firstAt > gone.at && !one.replaces && hostOf(one) === host;
-    if (after && (first === null || one.firstAt < first.firstAt)) first = one;
+    const follows = one.stream === gone.stream && cameAfter(one, gone) && !one.replaces && hostOf(one) === host;
+    if (follows && (first === null || one.firstAt < first.firstAt)) first = one;
   }
   return first;
+}
+
+function cameAfter(one, gone) {
+  if (one.firstAt !== gone.at) return one.firstAt > gone.at;
+  return one.firstHeard > gone.lastHeard && gone.firstAt < gone.at;
 }
 
 function hostOf({ reading }) {
