@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from resilience.gateway.messages.content import beginning
-from resilience.gateway.messages.first_event import first_event
+from resilience.gateway.messages.event_stream import first_event
 from tests.gateway.harness import parsed
 
 from .gateway_parts import OK, asked, configured, served, upstream

@@ -15,7 +15,7 @@ import attrs
 
 from ...core.http_status import as_codes, codes_of
 from ...errors import ConfigError
-from ..messages.first_event import FirstEvent
+from ..messages.event_stream import ServerSentEvent
 from ..messages.json_pointer import MISSING, found, member_mistake, parsed
 
 
@@ -81,7 +81,7 @@ class AnswerRules:
         """The rule that an answer falls under, by its status and the beginning of its body."""
         return self._first(status, body, None)
 
-    def of_event(self, status: int, event: FirstEvent) -> AnswerRule | None:
+    def of_event(self, status: int, event: ServerSentEvent) -> AnswerRule | None:
         """The rule that a stream falls under, by its first event."""
         return self._first(status, event.data, event.name)
 

@@ -7,8 +7,8 @@ from typing import Final
 from ...drivers.async_timeouts import AsyncTimeout
 from ..config import ServiceConfig
 from ..messages.content import beginning
+from ..messages.event_stream import first_event, is_event_stream
 from ..messages.exchange import Exchange
-from ..messages.first_event import first_event, is_event_stream
 from .answer_rules import AnswerRule, AnswerRules
 from .held_answers import HELD_BYTES, HeldAnswer, Resumed, begun_or_whole, with_first_item
 
@@ -61,7 +61,7 @@ class AnswerTerms:
             return None, None
         text = beginning(found.begun, answer.headers, HELD_BYTES) if self._rules.read_answers else None
         rule = self._rules.of_body(status, text or b"") if by_body else None
-        event = first_event(text, answer.complete) if is_stream and rule is None and text is not None else None
+        event = first_event(text) if is_stream and rule is None and text is not None else None
         if event is not None:
             rule = self._rules.of_event(status, event)
         return found, rule

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from ...drivers.async_timeouts import AsyncTimeout
 from ..messages.content import beginning
+from ..messages.event_stream import first_event, is_event_stream
 from ..messages.exchange import Exchange, Header, UpstreamError, UpstreamLateError, UpstreamStalledError
-from ..messages.first_event import first_event, is_event_stream
 from ..messages.request_body import within
 
 #: So much of an answer's body is kept while it is seen whether another endpoint has a better one.

@@ -16,17 +16,17 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
+from ..messages.event_stream import EventStreamReader, is_event_stream
 from ..messages.exchange import Header
 from ..messages.json_pointer import found, parsed
 from ..messages.json_text import MOST_VALUES, check_size
 
 #: Bytes of a body that are kept to be read.
 MAX_JSON: Final = 1 << 20
-#: Bytes of one event.
+#: Bytes of one event's data.
 MAX_EVENT: Final = 1 << 16
 _MOST: Final = 1e15  # units: what is beyond is no cost
 _NUMBER: Final = re.compile(rb"\d{1,15}(?:\.\d{1,15})?")
-_LINE_END: Final = re.compile(rb"\r\n|\n|\r")
 
 
 def units_at(value: Any, pointers: Sequence[str]) -> float | None:
@@ -59,7 +59,7 @@ def _is_cost(value: Any) -> bool:
 class AnswerCost:
     """Reads the cost of one answer. Of one task; see logs.observed_request.AnswerReader."""
 
-    __slots__ = ("_data", "_events", "_header", "_is_cut", "_last", "_marks", "_pointers", "_rest", "_stated")
+    __slots__ = ("_body", "_events", "_header", "_last", "_marks", "_pointers", "_stated")
 
     def __init__(self, header: str | None, pointers: Sequence[str]) -> None:
         """Read nothing yet.
@@ -71,10 +71,8 @@ class AnswerCost:
         self._header = None if header is None else header.lower().encode()
         self._pointers = pointers
         self._stated: float | None = None
-        self._events = False
-        self._data: bytearray | None = None  # of the body, or of the event that is not over; None: not read
-        self._rest = b""  # a line that is not over
-        self._is_cut = False  # and whose beginning was too long
+        self._events: EventStreamReader | None = None  # of a stream of events
+        self._body: bytearray | None = None  # of another answer that is read
         self._marks: dict[str, re.Pattern[bytes]] = {}
         self._last: dict[str, float] = {}
 
@@ -87,10 +85,10 @@ class AnswerCost:
         """
         if self._stated is not None:
             return self._stated
-        if self._events:
+        if self._events is not None:
             said = sum(self._last.values())
             return None if not self._last else said if is_whole else max(said, estimate)
-        return units_at(json_of(bytes(self._data)), self._pointers) if self._data else None
+        return units_at(json_of(bytes(self._body)), self._pointers) if self._body else None
 
     def head(self, status: int, headers: Sequence[Header]) -> None:
         """See AnswerReader."""
@@ -100,48 +98,24 @@ class AnswerCost:
         if not self._pointers or known.get(b"content-encoding", b"identity").lower() != b"identity":
             return
         kind = known.get(b"content-type", b"").partition(b";")[0].strip().lower()
-        self._events = kind == b"text/event-stream"
-        if self._events:
+        if is_event_stream(headers):
+            self._events = EventStreamReader(MAX_EVENT)
             self._marks = {pointer: re.compile(rb'"%b"\s*:\s*[0-9]' % re.escape(pointer.rpartition("/")[2].encode()))
                            for pointer in self._pointers}
-        if self._events or kind == b"application/json" or kind.endswith(b"+json"):
-            self._data = bytearray()
+        elif kind == b"application/json" or kind.endswith(b"+json"):
+            self._body = bytearray()
 
     def piece(self, data: bytes) -> None:
         """See AnswerReader."""
-        kept = self._data
-        if kept is None:
-            return
-        if not self._events:
-            kept += data
-            if len(kept) > MAX_JSON:
-                self._data = None
-            return
-        for line in self._lines(data):
-            if not line:
-                self._event(bytes(kept))
-                kept.clear()
-            elif line.startswith(b"data:") and len(kept) <= MAX_EVENT:
-                kept += line[5:] + b"\n"
-        if len(self._rest) > MAX_EVENT:
-            if self._rest.startswith(b"data:"):
-                kept += self._rest  # so that this event is too large
-            self._rest, self._is_cut = (b"\r" if self._rest.endswith(b"\r") else b""), True
-
-    def _lines(self, data: bytes) -> list[bytes]:
-        """The lines that are over with *data*, but for one whose beginning was too long; the rest is kept."""
-        text = self._rest + data
-        half = text.endswith(b"\r")  # of an end of line, perhaps
-        *lines, rest = _LINE_END.split(text[:-1] if half else text)
-        if self._is_cut:
-            self._is_cut, rest = not lines, rest if lines else b""
-            del lines[:1]
-        self._rest = rest + b"\r" if half else rest
-        return lines
+        if self._events is not None:
+            for event in self._events.events(data):
+                self._event(event.data)
+        elif self._body is not None:
+            self._body += data
+            if len(self._body) > MAX_JSON:
+                self._body = None
 
     def _event(self, data: bytes) -> None:
-        if len(data) > MAX_EVENT:
-            return
         wanted = [pointer for pointer, mark in self._marks.items() if mark.search(data)]
         if wanted:
             value = json_of(data)

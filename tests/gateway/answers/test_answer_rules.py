@@ -11,7 +11,7 @@ import pytest
 
 from resilience import ConfigError
 from resilience.gateway.answers.answer_rules import AnswerRule, AnswerRules
-from resilience.gateway.messages.first_event import FirstEvent, first_event
+from resilience.gateway.messages.event_stream import ServerSentEvent, first_event
 
 from ..harness import Call, Gateway, Upstream, eventually, parsed, running, shared_upstream
 
@@ -25,7 +25,7 @@ QUOTA = b'{"error": {"code": "quota", "tries": [3]}}'
     (b"event: a\n\ndata: b\n\n", ("message", b"b"))])
 def test_the_first_event_with_data_is_found_wherever_the_stream_is_cut(
         text: bytes, found: tuple[str, bytes] | None) -> None:
-    assert (None if found is None else FirstEvent(*found)) == first_event(text)
+    assert (None if found is None else ServerSentEvent(*found)) == first_event(text)
     seen = [first_event(text[:cut]) for cut in range(len(text))]
     assert [None] == list(dict.fromkeys(seen)) or found is not None
     for early, late in itertools.pairwise(each for each in seen if each is not None):

@@ -239,10 +239,10 @@ def test_an_event_without_end_keeps_no_memory():
     cost.head(200, [(b"content-type", b"text/event-stream")])
     for _ in range(100):
         cost.piece(b"data: " + b"x" * MAX_EVENT)
-    assert len(cost._rest) <= 2 * MAX_EVENT
+    assert len(cost._events._rest) <= 2 * MAX_EVENT
     assert cost.units(1.0, is_whole=True) is None
     cost = AnswerCost(None, ("/usage/a",))
     cost.head(200, [(b"content-type", b"text/event-stream")])
     for _ in range(100):
         cost.piece(b"data: " + b"x" * 10_000 + b"\n")
-    assert len(cost._data) <= 2 * MAX_EVENT
+    assert sum(map(len, cost._events._data)) <= 2 * MAX_EVENT
