@@ -18,7 +18,8 @@ from typing import Final, Self
 
 from .config.addresses import networks
 from .messages.inbound import RequestHead
-from .routing.predicates import Address, address_of, header_values, within
+from .messages.named_values import header_values
+from .routing.predicates import Address, address_of, within
 
 #: Of a client without an address, such as one behind a Unix socket.
 UNKNOWN: Final = "unknown"
@@ -72,7 +73,7 @@ class ClientAddresses:
 
 
 def _stated(head: RequestHead) -> bytes:
-    return b",".join(header_values(head, _FORWARDED_FOR))
+    return b",".join(header_values(head.headers, _FORWARDED_FOR))
 
 
 def _beyond(peer: str, stated: bytes, is_trusted: Callable[[str], bool]) -> tuple[Address | None, str]:

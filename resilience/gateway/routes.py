@@ -12,9 +12,10 @@ import attrs
 from .balancing.hashing import score
 from .config import RouteConfig
 from .messages.inbound import RequestHead
+from .messages.named_values import cookie_values, header_value
 from .mirroring import Mirror
 from .routing.patterns import Pattern, Rewrite
-from .routing.predicates import Address, cookie_values, header_values
+from .routing.predicates import Address
 from .services.service import Service
 
 SourceOf = Callable[[RequestHead], Address | None]
@@ -112,6 +113,6 @@ def _key_of(sticky: str, source: SourceOf) -> Callable[[RequestHead], bytes | No
         return lambda head: None if (address := source(head)) is None else address.packed
     if kind == "header":
         header = name.lower().encode()
-        return lambda head: next(header_values(head, header), None)
+        return lambda head: header_value(head.headers, header)
     cookie = name.encode()
-    return lambda head: next(cookie_values(head, cookie), None)
+    return lambda head: next(cookie_values(head.headers, cookie), None)

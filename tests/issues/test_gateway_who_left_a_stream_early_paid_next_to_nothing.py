@@ -81,5 +81,6 @@ def test_an_event_that_is_too_large_says_nothing_and_those_behind_it_count(seed:
         size = dice.choice((1, 100, 5_000, 65_536, 1_000_000))
         cost.piece(stream[:size])
         stream = stream[size:]
-        assert cost._events is not None and len(cost._events._rest) + len(b"".join(cost._events._data)) <= 3 * MAX_EVENT
+        assert cost._events is not None
+        assert len(cost._events._rest) + len(b"".join(cost._events._data)) <= 3 * MAX_EVENT
     assert 8.0 == cost.units(100.0, is_whole=True)

@@ -31,6 +31,7 @@ import attrs
 
 from ...core.retry_after import http_date
 from ..messages.exchange import Header, Request
+from ..messages.named_values import header_value
 
 MOST_BYTES: Final = 16 * 1024 * 1024
 MOST_BODY_BYTES: Final = 256 * 1024
@@ -96,7 +97,7 @@ class LastAnswers:
 
     def wants(self, request: Request, status: int, headers: list[Header]) -> bool:
         """Whether the body of an answer is worth waiting for: it may be kept, and is said to be short enough."""
-        length = next((value for name, value in headers if name == b"content-length"), b"")
+        length = header_value(headers, b"content-length") or b""
         return status == 200 and length.isdigit() and int(length) <= MOST_BODY_BYTES and self.could_keep(request)
 
     def outdate(self, request: Request, status: int) -> None:
@@ -130,7 +131,7 @@ class LastAnswers:
     def _dated(self, headers: list[Header]) -> tuple[list[Header], int]:
         """The headers of an answer that has come, with a Date, and how old it is by them, in seconds."""
         epoch, age = self._epoch(), _age(headers)
-        said = next((value for name, value in headers if name == b"date"), None)
+        said = header_value(headers, b"date")
         if said is None:
             return [*headers, (b"date", formatdate(epoch, usegmt=True).encode())], age
         date = http_date(said.decode("latin-1"))

@@ -13,6 +13,8 @@ from typing import Final
 
 import attrs
 
+from .named_values import header_value
+
 _LINE_END: Final = re.compile(rb"\r\n|\r|\n")
 _PREFIX: Final = len("event: ")  # the longest of those that count
 _BOM: Final = b"\xef\xbb\xbf"
@@ -101,5 +103,5 @@ def first_event(begun: bytes) -> ServerSentEvent | None:
 
 def is_event_stream(headers: Sequence[tuple[bytes, bytes]]) -> bool:
     """Whether an answer with these *headers* is an event stream."""
-    kind = next((value for name, value in headers if name == b"content-type"), b"")
+    kind = header_value(headers, b"content-type") or b""
     return kind.partition(b";")[0].strip().lower() == b"text/event-stream"

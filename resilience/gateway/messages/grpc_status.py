@@ -13,6 +13,7 @@ from urllib.parse import quote_from_bytes
 from ...core.http_status import GRPC
 from .exchange import Exchange, Header, Request, UpstreamStatusError
 from .inbound import RequestHead
+from .named_values import header_value
 from .problem import Problem
 
 _NAMES: Final = (
@@ -52,7 +53,7 @@ def status_of_answer(request: Request, exchange: Exchange) -> GrpcStatusError | 
 
     DEADLINE_EXCEEDED says nothing of an endpoint if the client has set the deadline itself.
     """
-    told = next((value for name, value in (*exchange.trailers, *exchange.headers) if name == b"grpc-status"), None)
+    told = header_value((*exchange.trailers, *exchange.headers), b"grpc-status")
     if told is None or told == b"0" or not told.isdigit() or len(told) > 2 or int(told) >= len(_NAMES):
         return None
     name = _NAMES[int(told)]

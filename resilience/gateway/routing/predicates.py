@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
-from urllib.parse import unquote_to_bytes
 
 import attrs
 
 from ..messages.inbound import RequestHead
+from ..messages.named_values import cookie_values, query_values
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -160,34 +160,9 @@ class Predicates:
 def _check(kind: str, name: bytes, wanted: Wanted) -> Check:
     if kind == "header":
         return lambda head: wanted.takes([value for each, value in head.headers if each == name])
-    find = query_values if kind == "query" else cookie_values
-    return lambda head: wanted.takes(list(find(head, name)))
-
-
-def header_values(head: RequestHead, name: bytes) -> Iterator[bytes]:
-    """The values of a header, a line each; *name* in lower case."""
-    return (value for each, value in head.headers if each == name)
-
-
-def cookie_values(head: RequestHead, name: bytes) -> Iterator[bytes]:
-    """The values of a cookie."""
-    for line in header_values(head, b"cookie"):
-        for pair in line.split(b";"):
-            key, _, value = pair.partition(b"=")
-            if key.strip() == name:
-                yield value.strip()
-
-
-def query_values(head: RequestHead, name: bytes) -> Iterator[bytes]:
-    """The values of a field of the query, decoded."""
-    for pair in head.query.split(b"&") if head.query else ():
-        key, _, value = pair.partition(b"=")
-        if key == name or _decoded(key) == name:
-            yield _decoded(value)
-
-
-def _decoded(text: bytes) -> bytes:
-    return unquote_to_bytes(text.replace(b"+", b" "))
+    if kind == "query":
+        return lambda head: wanted.takes(list(query_values(head.query, name)))
+    return lambda head: wanted.takes(list(cookie_values(head.headers, name)))
 
 
 def address_of(text: str) -> Address | None:

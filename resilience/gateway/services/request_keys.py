@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from ..balancing.endpoint_state import EndpointState
 from ..balancing.sticky import token_of
 from ..messages.exchange import Header, Request
+from ..messages.named_values import cookie_values, header_value, query_values
 
 
 def key_reader(hash_by: str | None, sticky: str | None) -> Callable[[Request], bytes | None]:
@@ -17,33 +18,18 @@ def key_reader(hash_by: str | None, sticky: str | None) -> Callable[[Request], b
         sticky: Name of the cookie of a sticky session, which then decides alone; None: there are none.
     """
     if sticky is not None:
-        return lambda request: cookie(request, sticky.encode())
+        seat = sticky.encode()
+        return lambda request: _cookie(request, seat)
     kind, _, name = (hash_by or "").partition(":")
-    wanted = name.encode()
+    wanted = name.lower().encode() if kind == "header" else name.encode()
     readers: dict[str, Callable[[Request], bytes | None]] = {
-        "header": lambda request: header(request, wanted.lower()),
-        "cookie": lambda request: cookie(request, wanted),
-        "query": lambda request: _query(request, wanted),
+        "header": lambda request: header_value(request.headers, wanted),
+        "cookie": lambda request: _cookie(request, wanted),
+        "query": lambda request: next(query_values(request.target.partition(b"?")[2], wanted), None),
         "path": lambda request: request.target.partition(b"?")[0],
         "client": lambda request: request.client,
     }
     return readers.get(kind, lambda _: None)
-
-
-def header(request: Request, name: bytes) -> bytes | None:
-    """The first header of this name, which is in lower case."""
-    return next((value for known, value in request.headers if known == name), None)
-
-
-def cookie(request: Request, name: bytes) -> bytes | None:
-    """The first cookie of this name."""
-    for known, value in request.headers:
-        if known == b"cookie":
-            for pair in value.split(b";"):
-                its, found, content = pair.strip().partition(b"=")
-                if found and its == name:
-                    return content.strip(b'"')
-    return None
 
 
 def sticky_cookie(request: Request, name: bytes, answering: EndpointState, endpoints: Iterable[EndpointState],
@@ -53,15 +39,11 @@ def sticky_cookie(request: Request, name: bytes, answering: EndpointState, endpo
     There is none for a client that has it already, or has that of another of the *endpoints*, which would have answered
     if it had not been full, or busy, or slower.
     """
-    token, known = token_of(answering.name), cookie(request, name)
+    token, known = token_of(answering.name), _cookie(request, name)
     if known == token or any(each.is_well(now) and token_of(each.name) == known for each in endpoints if known):
         return []
     return [(b"set-cookie", b"%b=%b; Path=/; HttpOnly; SameSite=Lax" % (name, token))]
 
 
-def _query(request: Request, name: bytes) -> bytes | None:
-    for pair in request.target.partition(b"?")[2].split(b"&"):
-        its, _, content = pair.partition(b"=")
-        if its == name:
-            return content
-    return None
+def _cookie(request: Request, name: bytes) -> bytes | None:
+    return next(cookie_values(request.headers, name), None)

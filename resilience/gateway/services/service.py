@@ -28,6 +28,7 @@ from ..balancing.subsets import subset
 from ..config import ServiceConfig
 from ..config.endpoints import EndpointConfig
 from ..messages.exchange import Endpoint, Header, Request, UpstreamClient
+from ..messages.named_values import header_value
 from ..messages.request_body import Uploads
 from .attempts import Attempts
 from .awaited_list import AwaitedList, Succession
@@ -35,7 +36,7 @@ from .checker import Checker
 from .hedging import HedgedAttempts
 from .open_circuits import OpenCircuits, first_gate
 from .outcomes import Outcomes
-from .request_keys import header, key_reader, sticky_cookie
+from .request_keys import key_reader, sticky_cookie
 from .retry_terms import RetryTerms
 from .served_endpoint import ServedEndpoint
 from .service_circuit import ServiceCircuit
@@ -282,7 +283,7 @@ class Service:
         """The deadline of one request, in which all of it happens, whoever sends it."""
         if not self.has_deadline:
             return nullcontext()
-        told = header(request, DEADLINE_HEADER.encode()) if self.config.pass_deadline else None
+        told = header_value(request.headers, DEADLINE_HEADER.encode()) if self.config.pass_deadline else None
         return deadline.from_header(told, most=self.config.deadline)
 
     def cookie(self, request: Request, attempts: Attempts | HedgedAttempts) -> list[Header]:

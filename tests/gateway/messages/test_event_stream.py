@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 
 from resilience.gateway.messages.event_stream import EventStreamReader, ServerSentEvent
-
 from tests.seeds import over_seeds
 
 MOST = 40

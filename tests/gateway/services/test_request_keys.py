@@ -25,6 +25,7 @@ def a_request(target: bytes = b"/a", headers: Sequence[Header] = (), client: byt
     ("cookie:user", a_request(headers=[(b"cookie", b"x=1; userx=a;user")]), None),
     ("cookie:user", a_request(headers=[(b"cookie", b"x=1"), (b"cookie", b'user="c"')]), b"c"),
     ("query:user", a_request(b"/a?x=1&user=b&user=c"), b"b"), ("query:user", a_request(b"/user=b"), None),
+    ("query:user", a_request(b"/a?us%65r=b%20c"), b"b c"), ("query:user", a_request(b"/a?user=b+c"), b"b c"),
     ("query:user", a_request(b"/a?user"), b""), ("path", a_request(b"/a/b?user=b"), b"/a/b"),
     ("client", a_request(headers=[(b"x-forwarded-for", b"192.0.2.1")], client=b"192.0.2.2"), b"192.0.2.2"),
     ("client", a_request(headers=[(b"x-forwarded-for", b"192.0.2.1")]), None), (None, a_request(), None)])
