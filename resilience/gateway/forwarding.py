@@ -158,7 +158,7 @@ class Forwarder:
             tuple[Request, Intake | BegunIntake | None]):
         """The request with its body, if that is small; else as it is, and what its body is to be read from."""
         intake = self.intake(inbound, service.max_body)
-        if service.sets_json and may_be_json(request.headers):
+        if service.endpoints.sets_json and may_be_json(request.headers):
             return await _with_json(request, intake, max(MAX_JSON, service.retry.takes_in)), None
         if request.length is not None and request.length <= service.retry.takes_in:
             return attrs.evolve(request, body=await intake.whole(request.length)), None

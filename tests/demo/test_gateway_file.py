@@ -27,7 +27,7 @@ def test_the_story_knows_the_commands_that_the_gateway_has_once_the_programs_are
     gateway = Gateway(load(file), registry=registry)
     for service in gateway.services.values():
         programs = [program for program, (app, _) in applications_of(SERVICES).items() if app == service.name]
-        service.set_endpoints([EndpointConfig(url=f"http://127.0.0.1:{PORTS[each]}") for each in programs])
+        service.endpoints.replace([EndpointConfig(url=f"http://127.0.0.1:{PORTS[each]}") for each in programs])
 
     known = commands_of(SERVICES, PORTS)
     assert set(known) <= {command.key for command in registry}

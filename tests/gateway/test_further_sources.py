@@ -33,9 +33,9 @@ async def follows(file: Path, first: set[str], change: Callable[[], Any], then: 
     try:
         async with asyncio.timeout(DEADLINE_S):
             await app.known()
-            assert first == {each.name for each in app.services["orders"].served()}
+            assert first == {each.name for each in app.services["orders"].endpoints.states}
             change()
-            while {each.name for each in app.services["orders"].served()} != then:
+            while {each.name for each in app.services["orders"].endpoints.states} != then:
                 await asyncio.sleep(0.005)
         watch = app.services["orders"].watch
         assert watch is not None

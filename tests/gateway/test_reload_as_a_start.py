@@ -78,9 +78,9 @@ def _of_service(service: Service) -> dict[str, Any]:
         "endpoints": [(each.name, each.config, each.weight, each.zone, each.priority, each.in_flight, each.is_healthy,
                        each.rest.state, each.circuit is None, each.key, each.connect_timeout, each.statuses, each.needs_body)
                       for each in service.endpoints.states],
-        "config": service.config, "listed": service.listed, "draining": service.draining, "is_per_endpoint": service.is_per_endpoint,
-        "circuit": own is None, "uploads": service.uploads.most, "limit": service.endpoints.limit,
-        "balancer": type(service.endpoints.balancer), "ejection": service.endpoints.ejector.config,
+        "config": service.config, "listed": service.endpoints.listed, "draining": service.endpoints.draining, "is_per_endpoint": service.is_per_endpoint,
+        "circuit": own is None, "uploads": service.uploads.most, "limit": service.endpoints.balanced.limit,
+        "balancer": type(service.endpoints.balanced.balancer), "ejection": service.endpoints.balanced.ejector.config,
         "retry": (retry.settings, retry.takes_in, None if retry.budget is None else retry.budget.config),
         "fallbacks": None if service.fallbacks is None else service.fallbacks.config, "outcomes": outcomes.statuses}
 

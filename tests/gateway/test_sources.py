@@ -79,7 +79,7 @@ class Found:
 
     @property
     def names(self) -> set[str]:
-        return {each.name for each in self.service.served()}
+        return {each.name for each in self.service.endpoints.states}
 
 
 async def test_endpoints_that_stay_keep_command_statistics_and_ejection_and_those_that_go_drain() -> None:
@@ -109,12 +109,12 @@ async def test_endpoints_that_stay_keep_command_statistics_and_ejection_and_thos
     assert ["10.0.0.2"] == client.gone, "its idle connections are closed"
     await found.says([{"url": ONE, "weight": 3.0}, TWO])
     assert second is service.endpoints.states[1], "what drains and comes back is known"
-    assert (1, []) == (second.in_flight, service.draining)
+    assert (1, []) == (second.in_flight, service.endpoints.draining)
     await found.says([ONE])
     go_on.set()
     assert [200, 200] == await asyncio.gather(*under_way)
     await found.says([ONE])
-    assert ([], {"s", "s@10.0.0.1:80"}) == (service.draining, {each.key for each in registry})
+    assert ([], {"s", "s@10.0.0.1:80"}) == (service.endpoints.draining, {each.key for each in registry})
     service.stop()
 
 
@@ -153,14 +153,14 @@ async def test_plain_endpoints_that_get_a_source_serve_until_it_lists_others_and
     assert listed.watch is not None
     assert listed.watch.is_known
     source.lists = [ONE, THREE]
-    while "10.0.0.3:80" not in {each.name for each in listed.served()}:
+    while "10.0.0.3:80" not in {each.name for each in listed.endpoints.states}:
         await asyncio.sleep(0.01)
     assert one is listed.endpoints.states[0]
     again = updated(listed, attrs.evolve(listed.config, idle_timeout=3.0))
-    assert (listed.watch, again, 1) == (again.watch, again.watch and again.watch.follower, source.opened)
-    assert ["10.0.0.1:80", "10.0.0.3:80"] == [each.name for each in again.served()]
+    assert (listed.watch, again.endpoints, 1) == (again.watch, again.watch and again.watch.follower, source.opened)
+    assert ["10.0.0.1:80", "10.0.0.3:80"] == [each.name for each in again.endpoints.states]
     again.successor(ServiceConfig(source=SourceConfig(settings=Told(OSError("never asked"))))).abandon()
-    assert (listed.watch, again) == (again.watch, listed.watch.follower), "what is not in force has taken nothing"
+    assert (listed.watch, again.endpoints) == (again.watch, listed.watch.follower), "what is not in force has taken nothing"
     plain = updated(again, ServiceConfig(endpoints=(ONE,)))
     assert not listed.watch.is_awaited
     assert one is plain.endpoints.states[0]
@@ -203,14 +203,14 @@ async def test_endpoints_that_drain_are_not_served_again_by_what_another_authori
     under_way = [asyncio.ensure_future(ask(found.service)) for _ in range(2)]
     await asyncio.sleep(0)
     await found.says([ONE])
-    drains = found.service.draining[0]
+    drains = found.service.endpoints.draining[0]
     kept = updated(found.service, attrs.evolve(found.service.config, idle_timeout=3.0))
-    assert ([drains], True) == (kept.draining, f"s@{drains.name}" in found.registry)
+    assert ([drains], True) == (kept.endpoints.draining, f"s@{drains.name}" in found.registry)
     moved = updated(kept, attrs.evolve(kept.config, ca_file=str(LOCALHOST)))
-    assert [] == moved.draining
+    assert [] == moved.endpoints.draining
     found.service = moved
     await found.says([ONE, TWO])
-    assert drains not in moved.served()
+    assert drains not in moved.endpoints.states
     go_on.set()
     assert [200, 200] == await asyncio.gather(*under_way)
     moved.close()
@@ -224,9 +224,9 @@ async def test_headers_of_configured_endpoints_are_not_sent_to_those_that_a_sour
     assert 200 == await ask(plain)
     listed = updated(plain, ServiceConfig(source=SourceConfig(settings=source, interval=0.05)))
     source.lists = [{"url": ONE, "weight": 2.0}, TWO]
-    while 2 != len(listed.served()):
+    while 2 != len(listed.endpoints.states):
         await asyncio.sleep(0.01)
-    assert [{}, {}] == [each.config.headers for each in listed.served()]
+    assert [{}, {}] == [each.config.headers for each in listed.endpoints.states]
     listed.stop()
 
 
@@ -364,7 +364,7 @@ def test_a_service_with_a_source_survives_a_reload_with_its_set(tmp_path: Path, 
             assert 200 == await status(gateway, "/up/x")
         assert service.endpoints.states[0] is gateway.services["up"].endpoints.states[0]
         file.write_text(json.dumps(["http://127.0.0.1:9", upstream.url]))
-        while 2 != len(gateway.services["up"].served()):
+        while 2 != len(gateway.services["up"].endpoints.states):
             await asyncio.sleep(0.01)
         gateway.reload(config(file, "other"))
         await asyncio.wait_for(gateway.known(), 10)
@@ -390,7 +390,7 @@ def test_a_service_follows_dns_and_its_host_is_the_name_that_was_asked_for(upstr
             assert 200 == await status(gateway, "/by-dns")
             assert [f"up.example:{upstream.port}".encode()] == upstream.called("/by-dns").header(b"host")
             server.records["_up._tcp.example.", "SRV"] = [f"1 1 {other.port} up.example."]
-            while {f"127.0.0.1:{other.port}"} != {each.name for each in gateway.services["up"].served()}:
+            while {f"127.0.0.1:{other.port}"} != {each.name for each in gateway.services["up"].endpoints.states}:
                 await asyncio.sleep(0.01)
             server.is_silent = True
             assert {200} == {await status(gateway, "/by-dns") for _ in range(5)}
@@ -448,14 +448,14 @@ def test_a_service_follows_a_eureka_registry_of_several_servers_that_are_asked_i
         assert ([b"Basic secret"], [b"application/json"]) == (asked.header(b"authorization"), asked.header(b"accept"))
 
         first.ports, first.gone = [other.port], [upstream.port]
-        while {f"127.0.0.1:{other.port}"} != {each.name for each in gateway.services["up"].served()}:
+        while {f"127.0.0.1:{other.port}"} != {each.name for each in gateway.services["up"].endpoints.states}:
             await asyncio.sleep(0.01)
         assert (1, 1) == (first.server.count("/eureka/apps"), ill.count("/eureka/apps"))
         assert first.server.count("/eureka/apps/delta")
 
         second.ports = [upstream.port, other.port]
         first.is_down = True
-        while 2 != len(gateway.services["up"].served()):
+        while 2 != len(gateway.services["up"].endpoints.states):
             await asyncio.sleep(0.01)
         assert 1 == second.server.count("/eureka/apps"), "another server may have had other changes"
         second.is_down = True

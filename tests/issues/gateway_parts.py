@@ -34,7 +34,7 @@ async def served(config: GatewayConfig) -> AsyncIterator[tuple[Gateway, Serving]
         yield gateway, front
     gateway.close()
     for service in gateway.services.values():
-        assert [0] * len(service.served()) == [endpoint.in_flight for endpoint in service.served()]
+        assert [0] * len(service.endpoints.states) == [endpoint.in_flight for endpoint in service.endpoints.states]
     assert {command.key: 0 for command in gateway.registry} == {
         command.key: command.snapshot().in_flight for command in gateway.registry}
 

@@ -33,7 +33,7 @@ def left_out(given_s, **said):
         for _ in range(30):
             with deadline(given_s):
                 await ask(service)
-            most = max(most, 2 - len(service.endpoints.available))
+            most = max(most, 2 - len(service.endpoints.balanced.available))
             opened |= service.circuit.circuit.state is State.OPEN
         service.stop()
         return most, opened

@@ -22,7 +22,7 @@ def test_an_answer_is_cut_at_the_deadline_and_nothing_in_the_gateway_fails(
             client = await front.client(asked())
             await client.until(b"one\r\n")
             assert b"" == await client.all()  # without its last chunk
-            (endpoint,) = gateway.services["up"].served()
+            (endpoint,) = gateway.services["up"].endpoints.states
             assert (0, 0) == (endpoint.failures, endpoint.in_flight)
 
     asyncio.run(main())
@@ -43,7 +43,7 @@ def test_a_deadline_that_passes_during_an_upload_says_for_whom_it_was_waited(is_
             client = await front.client(b"POST /x HTTP/1.1\r\nHost: gw\r\nContent-Length: %d\r\n\r\n" % size)
             client.send(bytes(100_000 if is_slow else size))
             assert b"HTTP/1.1 " + status == (await client.all())[:12]
-            (endpoint,) = gateway.services["up"].served()
+            (endpoint,) = gateway.services["up"].endpoints.states
             counts = gateway.registry["up"].snapshot().counts
             assert (0, 1, 0) == (endpoint.failures, counts[counted], counts["failure"])
 

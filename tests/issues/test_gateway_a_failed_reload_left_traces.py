@@ -89,7 +89,7 @@ def sources_after(file: str) -> dict[str, Any]:
 
 
 def watches(gateway: Gateway) -> dict[str, Any]:
-    return {name: (each.watch, each.watch.follower, each.watch._task, each.listed, list(each.draining))
+    return {name: (each.watch, each.watch.follower, each.watch._task, each.endpoints.listed, list(each.endpoints.draining))
             for name, each in gateway.services.items() if each.watch is not None}
 
 
@@ -107,7 +107,7 @@ def state(gateway: Gateway) -> dict[str, Any]:
         "service": {name: (each.config, each._checker, each.fallback_service, each.endpoints, each._commands)
                     for name, each in gateway.services.items()},
         "endpoints": {name: [(each, each.config, each.key, each.call, each.connect_timeout, each.statuses, each.is_healthy,
-                              each.weight, each.rest) for each in service.served()] for name, service in gateway.services.items()},
+                              each.weight, each.rest) for each in service.endpoints.states] for name, service in gateway.services.items()},
         "watches": watches(gateway), "steps": {name: (step, step.run, step.others) for name, step in generation.parts.steps.items()},
         "composed": {name: (step, step.run) for name, step in generation.parts.composed.items()},
         "limits": {name: (each, each.policy, each._max_waiting) for name, each in request_limit._limits.of(registry).items()},
@@ -141,7 +141,7 @@ def test_whichever_step_of_a_reload_fails_nothing_has_changed(tmp_path: Path, ha
             if thread.name == "resilience discovery call":
                 thread.join()  # it has read the list, and has yet to end
         next(each for each in gateway.registry if each.key.startswith("a@")).force_open()
-        next(iter(gateway.services["a"].served())).is_healthy = False
+        next(iter(gateway.services["a"].endpoints.states)).is_healthy = False
         before, seen, failed = state(gateway), dict[str, int](), [0]
         for where, name in (*POINTS, (generations.Generation, "of")):
             while failed[0] >= seen.get(name, 0):
@@ -162,7 +162,7 @@ def test_whichever_step_of_a_reload_fails_nothing_has_changed(tmp_path: Path, ha
         del before, found
         gateway.reload(wanted)
         gc.collect()
-        assert {name: each for name, each in gateway.services.items() if each.watch is not None} == {
+        assert {name: each.endpoints for name, each in gateway.services.items() if each.watch is not None} == {
             name: follower for name, (_, follower, task, *_) in watches(gateway).items() if task is not None}
         await gateway.known()
         await asyncio.sleep(0)  # in which the watches end that a reload has ended

@@ -29,7 +29,7 @@ def test_a_reload_that_fails_leaves_the_very_services_and_what_they_do(
     after = {name: value for name, value in {**before, **changed}.items() if value is not False}
     gateway = Gateway(configured(before), registry=Registry())
     services, commands = dict(gateway.services), {command.key: command.settings for command in gateway.registry}
-    known = [(each, each.config, each.key, each.connect_timeout) for each in services["up"].served()]
+    known = [(each, each.config, each.key, each.connect_timeout) for each in services["up"].endpoints.states]
     with monkeypatch.context() as patched:
         patched.setattr(generation_module, "Admission", _fails)
         for _ in range(2):
@@ -37,7 +37,7 @@ def test_a_reload_that_fails_leaves_the_very_services_and_what_they_do(
                 gateway.reload(configured(after))
     assert services == gateway.services
     assert commands == {command.key: command.settings for command in gateway.registry}
-    assert known == [(each, each.config, each.key, each.connect_timeout) for each in services["up"].served()]
+    assert known == [(each, each.config, each.key, each.connect_timeout) for each in services["up"].endpoints.states]
     gateway.reload(configured(after))
     gateway.reload(configured(before))
     assert commands == {command.key: command.settings for command in gateway.registry}

@@ -53,13 +53,13 @@ def test_what_reached_no_service_costs_nothing(down: str) -> None:
                 if down == "open circuit":
                     gateway.registry["up"].force_open()
                 waiting = await front.client(asked("/hangs")) if down == "full" else None
-                while waiting is not None and not gateway.services["up"].served()[0].in_flight:
+                while waiting is not None and not gateway.services["up"].endpoints.states[0].in_flight:
                     await asyncio.sleep(0.005)
                 booked = 100 if waiting is not None else 0
                 assert [900 - booked] * 3 == [await _left(front) for _ in range(3)]
                 if waiting is not None:
                     waiting.leave()
-                    while gateway.services["up"].served()[0].in_flight:
+                    while gateway.services["up"].endpoints.states[0].in_flight:
                         await asyncio.sleep(0.005)
 
     asyncio.run(main())

@@ -43,7 +43,7 @@ def test_a_hedged_request_that_is_cancelled_twice_gives_everything_back(turns: i
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            assert [0, 0] == [endpoint.in_flight for endpoint in service.served()]
+            assert [0, 0] == [endpoint.in_flight for endpoint in service.endpoints.states]
             assert {0} == {command.snapshot().in_flight for command in gateway.registry}
             gateway.close()
 

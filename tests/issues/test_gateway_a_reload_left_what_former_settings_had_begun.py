@@ -32,13 +32,13 @@ def test_an_endpoint_has_its_whole_share_when_nobody_starts_slowly_any_more() ->
             async with served(configured({"endpoints": [one], **slowly})) as (gateway, front):
                 gateway.reload(configured({"endpoints": [one, {"url": other, "weight": 2.0}], **slowly}))
                 await front.ask(asked())
-                shares = [each.share for each in gateway.services["up"].served()]
+                shares = [each.share for each in gateway.services["up"].endpoints.states]
                 assert shares[0] == 1.0
                 assert shares[1] == pytest.approx(0.2)
                 gateway.reload(configured({"endpoints": [one, {"url": other, "weight": 2.0}]}))
                 await front.ask(asked())
-                assert [1.0, 2.0] == [each.share for each in gateway.services["up"].served()]
-                assert all(each.is_calm for each in gateway.services["up"].served())
+                assert [1.0, 2.0] == [each.share for each in gateway.services["up"].endpoints.states]
+                assert all(each.is_calm for each in gateway.services["up"].endpoints.states)
 
     asyncio.run(main())
 
@@ -52,10 +52,10 @@ def test_a_rest_that_has_begun_is_no_longer_than_the_settings_say_now(later: Any
             service = {"endpoints": [one, other], "command": {"breaker": False}}
             config = configured({**service, "ejection": {"rest": 60.0}})
             async with served(config) as (gateway, front):
-                while gateway.services["up"].served()[0].rest.state is RestState.AVAILABLE:
+                while gateway.services["up"].endpoints.states[0].rest.state is RestState.AVAILABLE:
                     await front.ask(asked())
                 gateway.reload(configured({**service, "ejection": later}))
-                rest, now = gateway.services["up"].served()[0].rest, gateway.registry.clock()
+                rest, now = gateway.services["up"].endpoints.states[0].rest, gateway.registry.clock()
                 assert state is rest.state
                 assert max(0.0, rest.until - now) <= longest
                 if longest == 60.0:

@@ -52,7 +52,7 @@ def test_an_attempt_that_was_sent_is_paid_for_when_the_client_leaves() -> None:
             client = await front.client(asked())
             await hanging.heads.get()
             _leave(client)
-            while any(each.in_flight for each in gateway.services["up"].served()):
+            while any(each.in_flight for each in gateway.services["up"].endpoints.states):
                 await asyncio.sleep(0)
             for _ in range(3):
                 assert (await front.ask(asked())).startswith(b"HTTP/1.1 503 ")

@@ -38,5 +38,5 @@ async def test_a_busy_endpoint_rests_for_as_long_as_it_asked_for_whatever_a_rule
         endpoints=(ONE, TWO), balancer="first", rules=(AnswerRule(status=(status,), counts=counts),)), client, registry)
     assert [200, 200, 200] == [await ask(service) for _ in range(3)]
     assert ["10.0.0.1", "10.0.0.2", "10.0.0.2", "10.0.0.2"] == client.asked
-    assert [0, 0] == [each.in_flight for each in service.served()]
+    assert [0, 0] == [each.in_flight for each in service.endpoints.states]
     assert (counts == "failure") == (registry["s@10.0.0.1:80"].snapshot().counts["failure"] == 1)

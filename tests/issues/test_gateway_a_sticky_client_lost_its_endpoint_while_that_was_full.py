@@ -86,12 +86,12 @@ def test_a_client_whose_endpoint_is_not_well_is_given_another(why: str) -> None:
             client.does = {"10.0.0.1": lambda: UpstreamUnreachableError("down")}
         elif why == "unhealthy":
             service.endpoints.states[0].is_healthy = False
-            service.health_changed(service.endpoints.states[0])
+            service.endpoints.health_changed(service.endpoints.states[0])
         elif why == "open":
             registry["s@10.0.0.1:80"].force_open()
-            service.endpoints.changed()
+            service.endpoints.balanced.changed()
         else:
-            service.set_endpoints(service.listed[1:])
+            service.endpoints.replace(service.endpoints.listed[1:])
         name, [(header, value)] = await _told(service)
         assert ("10.0.0.2:80", b"set-cookie") == (name, header)
         assert value.startswith(b"seat=" + token_of("10.0.0.2:80"))

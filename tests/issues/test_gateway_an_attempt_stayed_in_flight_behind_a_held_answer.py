@@ -19,7 +19,7 @@ def test_an_endpoint_that_stalled_until_the_deadline_has_nothing_in_flight_when_
             config = configured({"endpoints": [one, other, "http://127.0.0.1:9"], "deadline": 0.3, "retry": {"attempts": 3}})
             async with served(config) as (gateway, front):
                 assert b"503 " in await front.ask(asked())
-                assert [0, 0, 0] == [each.in_flight for each in gateway.services["up"].served()]
+                assert [0, 0, 0] == [each.in_flight for each in gateway.services["up"].endpoints.states]
                 assert 2 <= len(heads)
 
     asyncio.run(main())

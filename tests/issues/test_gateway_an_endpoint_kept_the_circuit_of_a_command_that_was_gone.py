@@ -15,6 +15,6 @@ async def test_endpoints_that_share_a_command_have_no_circuits_of_their_own() ->
     registry["s@10.0.0.2:80"].force_open()
     service = updated(service, ServiceConfig(endpoints=(ONE, TWO, THREE), command={"per": "service"}))
     assert State.CLOSED is registry["s"].state
-    assert [None] * 3 == [each.circuit for each in service.served()]
+    assert [None] * 3 == [each.circuit for each in service.endpoints.states]
     assert [200] * 6 == [await ask(service) for _ in range(6)]
     assert {"10.0.0.1", "10.0.0.2", "10.0.0.3"} == set(client.asked)

@@ -86,7 +86,7 @@ def test_the_first_item_of_a_compressed_stream_comes_with_its_first_event() -> N
             client = await front.client(asked())
             found.append(await asyncio.wait_for(client.until(flushed(b"data: 1\n\n")), 5.0))
             client.leave()
-            while gateway.services["up"].served()[0].in_flight:
+            while gateway.services["up"].endpoints.states[0].in_flight:
                 await asyncio.sleep(0.01)
 
     asyncio.run(main())

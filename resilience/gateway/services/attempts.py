@@ -76,7 +76,7 @@ class Attempts:
         self.permit: Term | None = None
         if service.circuit is not None and course is None:
             self.permit = service.circuit.admit(service.clock())
-        self._key = service.key_of(request) if service.is_keyed else None
+        self._key = service.key_of(request) if service.endpoints.is_keyed else None
         self.sent = self.keeps = False
         self.counts: str | None = None
         self._told = True
@@ -116,7 +116,7 @@ class Attempts:
         service = self._service
         if service.answers.waits_for_item or answer.status in service.answers.statuses:
             return await self._weighed(answer)
-        if service.wants_times:
+        if service.endpoints.wants_times:
             self._timed()
         return answer
 
@@ -172,15 +172,16 @@ class Attempts:
             self._detour.course.tried.add(endpoint)
         else:
             service.retry.begun()
-            turns = service.endpoints.turns
-            if turns is not None and (endpoint := next(turns)).in_flight < service.endpoints.limit:
+            balanced = service.endpoints.balanced
+            turns = balanced.turns
+            if turns is not None and (endpoint := next(turns)).in_flight < balanced.limit:
                 self._permit = None
             else:
                 endpoint = self._chosen()
         self.endpoint = endpoint
         self._told = False
         endpoint.in_flight += 1  # before anything that may raise: close() gives back what was taken
-        if service.wants_times:
+        if service.endpoints.wants_times:
             self._began = service.clock()
         request = endpoint.changed(self._request) if endpoint.is_changing else self._request
         if service.config.pass_deadline:
@@ -195,7 +196,7 @@ class Attempts:
         """Where the next attempt goes."""
         service = self._service
         tried: Collection[EndpointState] = () if self._detour is None else self._detour.course.tried
-        chosen = service.endpoints.choose(service.clock(), service.random(), self._key, tried)
+        chosen = service.endpoints.balanced.choose(service.clock(), service.random(), self._key, tried)
         if chosen is None:
             raise NobodyLeftError if tried else UpstreamUnreachableError("the service has no endpoints")
         endpoint, self._permit = chosen
@@ -233,7 +234,7 @@ class Attempts:
             found = await self._looked_at(answer, failed)
             if found is not None:
                 failed.drop()
-                if self._service.wants_times:
+                if self._service.endpoints.wants_times:
                     self._timed()
                 return found
             try:
@@ -318,13 +319,13 @@ class Attempts:
         """Whether an answer with a status to retry may be followed by another attempt, which may be for the same."""
         return failed.course.could_repeat() and (
             is_for_same or self._service.retry.repeats_here
-            or self._service.has_other(self.endpoint, failed.course.tried))
+            or self._service.endpoints.has_other(self.endpoint, failed.course.tried))
 
     def beside(self) -> Attempts | None:
         """A second way, which is not begun; None: there is nobody else to ask, or no attempt or token left."""
         service, course = self._service, self._way().course
         course.tried.add(self.endpoint)
-        second = course.hedge(service.clock()) if service.has_other(self.endpoint, course.tried) else None
+        second = course.hedge(service.clock()) if service.endpoints.has_other(self.endpoint, course.tried) else None
         return None if second is None else Attempts(service, self._request, second)
 
     def _way(self) -> FailedAttempts:
@@ -345,7 +346,7 @@ class Attempts:
             endpoint = self.endpoint
             endpoint.in_flight -= 1
             if self._permit is not None:
-                self._service.endpoints.ejector.left(endpoint, self._permit, self._service.clock())
+                self._service.endpoints.balanced.ejector.left(endpoint, self._permit, self._service.clock())
 
     def _well(self) -> None:
         endpoint = self.endpoint
@@ -388,7 +389,7 @@ class Attempts:
                 ending is Ending.REFUSED and not service.is_per_endpoint):  # they share the command that refused
             course.stop(was_sent=self.sent)
             return Move.STOP, 0.0
-        has_other = service.has_other(self.endpoint, course.tried)
+        has_other = service.endpoints.has_other(self.endpoint, course.tried)
         move, delay = course.after(ending, self.endpoint, asked, has_other, service.clock(), service.random())
         if move is Move.STOP:
             course.stop()

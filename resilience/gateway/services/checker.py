@@ -27,7 +27,8 @@ class Checked(Protocol):
 
     name: str
 
-    def served(self) -> Sequence[ServedEndpoint]:
+    @property
+    def states(self) -> Sequence[ServedEndpoint]:
         """All endpoints, as they are now."""
         ...
 
@@ -38,9 +39,9 @@ class Checked(Protocol):
 class Checker:
     """The checks of one service. Of one event loop. Begins with start(), ends with stop()."""
 
-    def __init__(self, config: HealthChecks, service: Checked, client: UpstreamClient,
+    def __init__(self, config: HealthChecks, checked: Checked, client: UpstreamClient,
                  random: Callable[[], float]) -> None:
-        self._config, self._service, self._client, self._random = config, service, client, random
+        self._config, self._checked, self._client, self._random = config, checked, client, random
         self._codes = config.codes
         self._known: dict[ServedEndpoint, Health] = {}
         self._task: asyncio.Task[None] | None = None
@@ -48,7 +49,7 @@ class Checker:
     def start(self) -> None:
         """Begin, if that was not done yet."""
         if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._run(), name=f"checks of {self._service.name}")
+            self._task = asyncio.get_running_loop().create_task(self._run(), name=f"checks of {self._checked.name}")
 
     def stop(self) -> None:
         """Check no more."""
@@ -58,7 +59,7 @@ class Checker:
 
     async def _run(self) -> None:
         while True:
-            served = self._service.served()
+            served = self._checked.states
             self._known = {each: self._known.get(each) or Health(self._config, each) for each in served}
             await asyncio.gather(*(self._check(health, each) for each, health in self._known.items()))
             await asyncio.sleep(self._config.interval * (0.9 + 0.2 * self._random()))  # or all gateways ask at once
@@ -73,15 +74,15 @@ class Checker:
         except (UpstreamError, TimeoutError) as error:
             is_well, reason = False, trouble_of(error)
         except Exception:  # noqa: BLE001 - whatever it is, the next check follows
-            _log.exception("%s: %s could not be checked", self._service.name, endpoint.name)
+            _log.exception("%s: %s could not be checked", self._checked.name, endpoint.name)
             return
         about = {"upstream": endpoint.name}
         if health.found(is_well):
             if is_well:
-                _log.info("%s: %s passes its checks again", self._service.name, endpoint.name, extra=about)
+                _log.info("%s: %s passes its checks again", self._checked.name, endpoint.name, extra=about)
             else:
-                _log.warning("%s: %s fails its checks: %s", self._service.name, endpoint.name, reason, extra=about)
-            self._service.health_changed(endpoint)
+                _log.warning("%s: %s fails its checks: %s", self._checked.name, endpoint.name, reason, extra=about)
+            self._checked.health_changed(endpoint)
 
     async def _answers(self, endpoint: ServedEndpoint) -> bool:
         request = Request(method="GET", target=self._config.path.encode(), host=None,

@@ -23,7 +23,9 @@ class ServiceCommands:
     """The commands of one service. Of one event loop.
 
     Attributes:
+        name: Of the service.
         settings: Of each of them, by name.
+        is_per_endpoint: Whether each endpoint has one.
     """
 
     def __init__(self, name: str, settings: Mapping[str, Any], exchange: Exchanging, registry: Registry, *,
@@ -38,8 +40,8 @@ class ServiceCommands:
             is_per_endpoint: Whether each endpoint has one.
             previous: Those of the service as it was configured before.
         """
-        self._name, self.settings, self._exchange, self._registry = name, settings, exchange, registry
-        self._is_per_endpoint = is_per_endpoint
+        self.name, self.settings, self._exchange, self._registry = name, settings, exchange, registry
+        self.is_per_endpoint = is_per_endpoint
         self._previous = previous
         self._calls: dict[str, Exchanging] = {}
         self._total: ServiceTotal | None = None
@@ -59,9 +61,9 @@ class ServiceCommands:
                 if key not in known:
                     self._note(key)
                     self._calls[key] = self._guarded(key)
-            if self._is_per_endpoint and self._name not in known:
-                self._note(self._name)
-                self._total = ServiceTotal(self._name, self.settings, self._registry)
+            if self.is_per_endpoint and self.name not in known:
+                self._note(self.name)
+                self._total = ServiceTotal(self.name, self.settings, self._registry)
         except BaseException:
             self.abandon()
             raise
@@ -76,8 +78,8 @@ class ServiceCommands:
     def enter(self) -> None:
         """Take the place of those before."""
         previous, self._previous = self._previous, None
-        if previous is not None and previous._is_per_endpoint is not self._is_per_endpoint:
-            self._before = CommandsBefore.of(previous._name, previous._registry, previous._total, previous._endpoints)
+        if previous is not None and previous.is_per_endpoint is not self.is_per_endpoint:
+            self._before = CommandsBefore.of(previous.name, previous._registry, previous._total, previous._endpoints)
             previous.close()
         elif previous is not None:
             is_changed = previous.settings != self.settings or previous._exchange is not self._exchange
@@ -86,12 +88,12 @@ class ServiceCommands:
             self._total = previous._total
             if is_changed and self._total is not None:
                 self._total = self._total.renewed(self.settings)
-        if self._is_per_endpoint and self._total is None:
-            self._total = ServiceTotal(self._name, self.settings, self._registry)
+        if self.is_per_endpoint and self._total is None:
+            self._total = ServiceTotal(self.name, self.settings, self._registry)
 
     def key_of(self, endpoint: str) -> str:
         """The key of the command for the *endpoint* of this name."""
-        return f"{self._name}@{endpoint}" if self._is_per_endpoint else self._name
+        return f"{self.name}@{endpoint}" if self.is_per_endpoint else self.name
 
     def has(self, endpoint: str) -> bool:
         """Whether the guarded exchange with the *endpoint* of this name is made already."""
@@ -119,7 +121,7 @@ class ServiceCommands:
             self._total.adopt(keys)
         if before is not None:
             before.go_on(self._registry, self._total, dict(zip(endpoints, keys, strict=True)))
-        if self._is_per_endpoint:
+        if self.is_per_endpoint:
             for gone in self._calls.keys() - set(keys):
                 del self._calls[gone]
                 self._registry.remove(gone)
@@ -135,10 +137,10 @@ class ServiceCommands:
     @property
     def keys(self) -> list[str]:
         """Of all of them."""
-        return list(dict.fromkeys((self._name, *self._calls)))
+        return list(dict.fromkeys((self.name, *self._calls)))
 
     def _guarded(self, key: str, *, anew: bool = False) -> Exchanging:
-        group = {"group": self._name} if self._is_per_endpoint else {}
+        group = {"group": self.name} if self.is_per_endpoint else {}
         return guarded(self._exchange, self.settings, key=key, registry=self._registry, anew=anew, **group)
 
     def _note(self, key: str) -> None:

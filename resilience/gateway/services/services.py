@@ -72,7 +72,7 @@ class Services:
     def _forget(self, name: str, end: Callable[[Container[Endpoint]], None]) -> None:
         """The last request of a removed service has ended; but one of its name may be there again."""
         if name not in self._known:
-            end({each.endpoint for service in self._known.values() for each in service.served()})
+            end({each.endpoint for service in self._known.values() for each in service.endpoints.states})
 
 
 class NextServices:

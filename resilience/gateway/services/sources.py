@@ -52,9 +52,9 @@ def watch_of(service: Service, config: SourceConfig, client: UpstreamClient, reg
     except Exception as error:
         raise ConfigError(f"the source of {service.name} cannot be opened: {error}", "source") from error
     keep = None if config.keep is None else KeptList(config.keep, repr(source))
-    return Watch(service.name, source, service, interval_s=config.interval, timeout_s=config.timeout, keep=keep,
-                 clock=registry.clock, random=table_of(registry).services.random, is_required=config.required,
-                 hold_s=config.hold)
+    return Watch(service.name, source, service.endpoints, interval_s=config.interval, timeout_s=config.timeout,
+                 keep=keep, clock=registry.clock, random=table_of(registry).services.random,
+                 is_required=config.required, hold_s=config.hold)
 
 
 def take_over(service: Service, registry: Registry, previous: Service | None) -> None:
@@ -67,10 +67,10 @@ def take_over(service: Service, registry: Registry, previous: Service | None) ->
         old.end()
     if watch is None:
         return
-    watch.follower = service
+    watch.follower = service.endpoints
     if previous is not None and watch is not old:
         age_s = None if old is None else old.age_s
-        watch.begin_with(Listing.of(map(_said, previous.listed)).instances, age_s or 0.0)
+        watch.begin_with(Listing.of(map(_said, previous.endpoints.listed)).instances, age_s or 0.0)
     METRICS.of(registry).adopt(service.name, watch)
     if_a_loop_runs(watch.start)
 
@@ -119,8 +119,8 @@ async def known(services: Callable[[], Mapping[str, Service]]) -> None:
 
 def reports(services: Mapping[str, Service]) -> dict[str, Any]:
     """What the sources of *services* have said, and what became of it, as plain values, by the services' names."""
-    return {name: {**each.watch.report(), "endpoints": {state.name: _shown(state) for state in each.served()},
-                   "draining": {state.name: state.in_flight for state in each.draining if state.in_flight}}
+    return {name: {**each.watch.report(), "endpoints": {state.name: _shown(state) for state in each.endpoints.states},
+                   "draining": {state.name: state.in_flight for state in each.endpoints.draining if state.in_flight}}
             for name, each in services.items() if each.watch is not None}
 
 

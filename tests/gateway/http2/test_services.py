@@ -99,7 +99,7 @@ class Served:
         """Whether nothing is in flight, by any account."""
         connections = [each for pool in self.client.of_http2()._pools.values() for each in pool.connections]  # type: ignore[attr-defined]
         return (all(command.snapshot().in_flight == 0 for command in self.registry) and all(each.is_idle for each in connections)
-                and all(each.in_flight == 0 for each in self.service.served()))
+                and all(each.in_flight == 0 for each in self.service.endpoints.states))
 
     def close(self) -> None:
         self.service.close()

@@ -45,7 +45,7 @@ class World:
 
     def state(self) -> object:
         counts = [(each.key, each.state, dict(each.snapshot().counts)) for each in self.registry]
-        flights = [(each.in_flight, each.failures, each.good, each.bad) for each in self.service.served()]
+        flights = [(each.in_flight, each.failures, each.good, each.bad) for each in self.service.endpoints.states]
         return sorted(counts, key=lambda each: each[0]), flights, sorted(map(str, self.heard)), self.client.asked
 
 

@@ -125,7 +125,7 @@ class World:
     def left(self) -> list[str]:
         """What was not given back."""
         open_ = [each.kind for each in self.streams if each.released != 1]
-        places = [each.name for each in self.service.served() if each.in_flight]
+        places = [each.name for each in self.service.endpoints.states if each.in_flight]
         permits = [each.key for each in self.registry if each.snapshot().in_flight]
         return open_ + places + permits
 
@@ -229,7 +229,7 @@ def test_without_a_token_of_the_budget_a_rejected_stream_passes_on_as_it_comes_w
         attempts = world.service.attempts(a_request())
         answer = await attempts.answered()
         assert (REJECTED, False) == (answer.take(), answer.complete)
-        assert 1 == sum(each.in_flight for each in world.service.served())
+        assert 1 == sum(each.in_flight for each in world.service.endpoints.states)
         await attempts.close()
 
     virtual_time(scenario())

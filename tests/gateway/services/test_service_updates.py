@@ -118,12 +118,12 @@ async def test_what_is_for_whom_may_change_too() -> None:
 
 async def test_endpoints_come_and_go_as_discovery_finds_them() -> None:
     service, client, registry = a_service(ONE, TWO)
-    service.set_endpoints([EndpointConfig(url=THREE)])
+    service.endpoints.replace([EndpointConfig(url=THREE)])
     assert 200 == await ask(service)
     assert ("10.0.0.3", ["10.0.0.1", "10.0.0.2"]) == (client.asked[-1], client.gone)
-    service.set_endpoints([])
+    service.endpoints.replace([])
     assert "UpstreamUnreachableError" == await ask(service)
-    service.set_endpoints([EndpointConfig(url=ONE, weight=2.0), EndpointConfig(url=TWO)])
+    service.endpoints.replace([EndpointConfig(url=ONE, weight=2.0), EndpointConfig(url=TWO)])
     assert {200} == {await ask(service) for _ in range(6)}
     assert {"s", "s@10.0.0.1:80", "s@10.0.0.2:80"} == {each.key for each in registry}
 
