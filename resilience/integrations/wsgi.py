@@ -7,8 +7,9 @@ its refusals do not come this far: integrations.flask and integrations.django an
 
 **The body.** A WSGI response is sent after the application has returned, while the server iterates the body. So the
 slot of the door is held by a generator, which ends when the body does, when the server closes it (PEP 3333 has it do so
-although the client has left), or when it is dropped. The first step of the generator is the call of the application:
-it is taken at once, so that a refusal at the door is answered before the server has anything to send.
+although the client has left), or when it is dropped. The first step of the generator is the call of the application
+and the first chunk of its body. It is taken before the middleware returns: PEP 3333 lets an application start its
+response as late as that, but granian asks for the status as soon as the application has returned.
 
 **The deadline.** The server runs between two steps of the body, and must not be under the request's deadline. So the
 deadline is put in force for each step anew. A copy of the context would not do: Flask leaves what it has
@@ -74,7 +75,6 @@ class ResilienceMiddleware:
         def serve(environ: Environ, start_response: StartResponse) -> Generator[bytes, None, None]:
             body = app(environ, start_response)
             try:
-                yield b""  # for _Response alone: the application has returned
                 yield from body
             finally:
                 close = getattr(body, "close", None)
@@ -105,13 +105,8 @@ class _Response:
         self._head: tuple[str, list[tuple[str, str]]] | None = None  # of the application, not yet told to the server
         self._told = self._begun = False  # the server was told of a start; bytes were handed over
         self._write_out: Any = None  # what the server returned when it was told
-        self._body: Generator[bytes, None, None] | None = None
-        self._answer: list[bytes] = []  # what is left to send of a problem's body
-        try:
-            self._body = serve(environ, self._start)
-            next(self._body)
-        except Exception as error:  # noqa: BLE001 - raised again if it is no refusal
-            self._refuse(error)
+        self._body: Generator[bytes, None, None] | None = serve(environ, self._start)
+        self._ahead = self._step()
 
     def _start(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], None]:
         """What the application calls as ``start_response``."""
@@ -133,8 +128,8 @@ class _Response:
             (head, self._head), self._told = (self._head, None), True
             self._write_out = self._start_response(*head)
 
-    def _refuse(self, error: Exception) -> None:
-        """Answer *error*, or raise it again."""
+    def _refuse(self, error: Exception) -> list[bytes]:
+        """Answer *error*, or raise it again; what there is to send of the answer's body."""
         problem = None if self._begun else http_problem(error)
         if problem is None:
             raise error
@@ -142,27 +137,31 @@ class _Response:
         # Of a second start the server wants to know why, and raises that if the headers are sent already.
         self._start_response(status, headers, *((sys.exc_info(),) if self._told else ()))
         self._begun, self._head, self._body = True, None, None  # the generator has ended by its exception
-        self._answer = [] if self._environ.get("REQUEST_METHOD") == "HEAD" else [body]
+        return [] if self._environ.get("REQUEST_METHOD") == "HEAD" else [body]
+
+    def _step(self) -> list[bytes]:
+        """The next chunk; empty at the end."""
+        if self._body is None:
+            return []
+        try:
+            chunk: bytes = run_under(self._end, next, self._body)
+        except StopIteration:
+            self._tell()
+            return []
+        except Exception as error:  # noqa: BLE001 - raised again if it is no refusal
+            return self._refuse(error)
+        self._tell()
+        self._begun = self._begun or bool(chunk)
+        return [chunk]
 
     def __iter__(self) -> _Response:
         return self
 
     def __next__(self) -> bytes:
-        if self._body is not None:
-            try:
-                chunk: bytes = run_under(self._end, next, self._body)
-            except StopIteration:
-                self._tell()
-                raise
-            except Exception as error:  # noqa: BLE001 - raised again if it is no refusal
-                self._refuse(error)
-            else:
-                self._tell()
-                self._begun = self._begun or bool(chunk)
-                return chunk
-        if not self._answer:
+        chunk = self._ahead.pop() if self._ahead else next(iter(self._step()), None)
+        if chunk is None:
             raise StopIteration
-        return self._answer.pop()
+        return chunk
 
     def close(self) -> None:
         """Let the application clean up, and give back the slot; the server calls this though the client has left."""
