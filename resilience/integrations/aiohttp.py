@@ -21,7 +21,7 @@ from ..commands.keyed_commands import KeyedCommands
 from ..core.exception_groups import is_a
 from ..engine.judging import Head
 from .aiohttp_pool import waited_for_pool
-from .http_exchange import OURS, AsyncHold, ClientTerms, Exchanges, end_of
+from .http_exchange import OURS, AsyncHold, ClientTerms, Exchanges, end_of, leave_async
 from .request_mistakes import aiohttp_mistake
 
 __all__ = ["ResilienceMiddleware"]
@@ -105,23 +105,25 @@ class ResilienceMiddleware:
             response, exchange = await self._exchanges.begin_async(request, handler)
         except OURS as error:
             raise self._exchanges.raised_as(error, request) from error.__cause__
-        hold = AsyncHold(exchange)
-        ended = functools.partial(_ended, hold, response.content)
-        if response.connection is None:
-            ended()
+        if response.connection is None:  # the body has come with the head
+            await leave_async(exchange, _error_in(response.content))
         else:
-            response.connection.add_callback(ended)
+            response.connection.add_callback(functools.partial(_ended, AsyncHold(exchange), response.content))
         return response  # type: ignore[no-any-return]
 
 
 def _ended(hold: AsyncHold, content: Any) -> None:
     """The connection of a response was given back; what went wrong with its body, if anything did, is noted there."""
-    error = content.exception()
-    if type(error) is aiohttp.ClientConnectionError:  # which says: closed before the end
-        error = sys.exc_info()[1]
-        if error is None or not (is_a(error, TimeoutError) and _came_of_reading(content, error)):
-            error = None
-    hold.end(error)
+    hold.end(_error_in(content))
+
+
+def _error_in(content: Any) -> BaseException | None:
+    """What went wrong with a body; None: nothing, or its reader has left it."""
+    error: BaseException | None = content.exception()
+    if type(error) is not aiohttp.ClientConnectionError:  # which says: closed before the end
+        return error
+    error = sys.exc_info()[1]
+    return error if error is not None and is_a(error, TimeoutError) and _came_of_reading(content, error) else None
 
 
 def _came_of_reading(content: Any, error: BaseException) -> bool:

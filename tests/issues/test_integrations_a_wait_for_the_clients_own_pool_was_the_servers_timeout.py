@@ -68,7 +68,7 @@ def test_whatever_ends_the_wait_for_the_pool_it_says_nothing_about_the_server(ki
         response = client.open(f"{server.url}/200/wait")
         command_of(client).configure(**{name: short})
 
-        with pytest.raises(CallTimeoutError) as caught, deadline(0.01 if clock == "deadline" else None):
+        with pytest.raises(CallTimeoutError) as caught, deadline(0.05 if clock == "deadline" else None):
             client.open(f"{server.url}/200")
 
         assert isinstance(caught.value, client.family)
