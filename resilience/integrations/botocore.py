@@ -1,5 +1,8 @@
 """botocore and boto3 clients: what an operation amounts to, and a guard of a whole client, one command an operation.
 
+Clients of one service in two regions, or at two endpoints, have commands of their own: those who have a second region
+need it when the first one is down.
+
 botocore raises one class, ClientError, for an unknown key (404), a wrong request (400), throttling (400 as well) and a
 service that is down (503). The error code tells them apart. ``judge`` does, and is what entries of ``[guards]`` for
 botocore have by default. It needs no import of botocore: it goes by the response that the exception holds, and by the
@@ -13,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 from .. import Ending, FailureRules, Verdict, command, http_status
 from ..errors import ConfigError
@@ -64,7 +68,10 @@ FAILURES: Final = FailureRules(judge, status=http_status())
 
 
 def guard_client(client: C, **settings: Any) -> C:
-    """Guard a client of botocore or boto3: each of its operations is a command, such as ``dynamodb.GetItem``.
+    """Guard a client of botocore or boto3: each of its operations is a command.
+
+    Its key is the operation with its service, and the host of the client's endpoint, such as
+    ``dynamodb.GetItem@dynamodb.eu-west-1.amazonaws.com``.
 
     The call is guarded until the response's headers are there and, but for a StreamingBody, its body. Paginators and
     waiters make several calls, each guarded by itself.
@@ -92,10 +99,10 @@ def guard_client(client: C, **settings: Any) -> C:
     if (meta.config.retries or {}).get("total_max_attempts") != 1:
         raise ConfigError('the client would retry by itself, below the retry and the timeout of its command; make it '
                           'with config=Config(retries={"total_max_attempts": 1})', "retries")
-    service = meta.service_model.service_name
+    service, host = meta.service_model.service_name, urlsplit(meta.endpoint_url).netloc
 
     def key(_: Any, operation_name: str, __: Any) -> str:
-        return f"{service}.{operation_name}"
+        return f"{service}.{operation_name}@{host}"
 
     settings = {"group": service, "failures": FAILURES, **settings}
     guarded = command(key=key, **settings)(call)
