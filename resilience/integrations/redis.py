@@ -41,8 +41,9 @@ _FAILED: Final = frozenset({"ReadOnlyError", "OutOfMemoryError", "ClusterDownErr
 _CALLER_FAULTS: Final = frozenset({"ResponseError", "DataError", "WatchError", "PubSubError", "LockError",
                                    "AuthenticationError", "AuthorizationError", "CrossSlotTransactionError",
                                    "InvalidPipelineStack"})
-#: First words of server errors that redis-py has no class for.
-_WORDS: Final = {"BUSY": Verdict.BUSY, "MISCONF": Verdict.FAILED, "NOREPLICAS": Verdict.FAILED}
+#: First words of server errors that redis-py has no class for; for the last, none before 6.
+_WORDS: Final = {"BUSY": Verdict.BUSY, "MISCONF": Verdict.FAILED, "NOREPLICAS": Verdict.FAILED,
+                 "MASTERDOWN": Verdict.FAILED}
 #: What a pipeline puts before the words of the server; redis.asyncio shows a tuple of them.
 _OF_A_PIPELINE: Final = re.compile(r"Command # \d+ \(.*\) of pipeline caused error: (?:\(['\"])?", re.DOTALL)
 #: What pools say when all of their connections are taken; before redis-py 6, ConnectionPool had no class for that.

@@ -82,6 +82,8 @@ def test_what_a_table_of_terms_says_of_the_other_library_can_be_written_so(page)
         for module in (permits, retries, trackers, trippers, windows):
             namespace |= vars(module)
         namespace["cb"] = theirs.CircuitBreaker()
+    elif page == "interlock":
+        namespace["cb"] = theirs.CircuitBreaker(name="stock")
     elif page == "nopanic":
         namespace["new_breaker"] = lambda key: theirs.circuit_breaker()
     for row in rows(raw_section(f"howto/coming-from-{page}.md", "## Idioms")):
