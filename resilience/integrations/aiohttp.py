@@ -1,7 +1,8 @@
 """Client middleware for aiohttp: every request of a session is a guarded call, from its first byte to its body's end.
 
 aiohttp gives the connection of a response back when its body has come, or when it is closed, released or dropped. So
-the call ends there; see resilience.integrations.http_exchange.
+the call ends there; see resilience.integrations.http_exchange. The call of a WebSocket ends with its handshake:
+sessions that last for hours would make any limit meaningless.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import functools
 import sys
 import traceback
 from collections.abc import AsyncGenerator
+from http import HTTPStatus
 from typing import Any, Final
 
 import aiohttp
@@ -105,7 +107,7 @@ class ResilienceMiddleware:
             response, exchange = await self._exchanges.begin_async(request, handler)
         except OURS as error:
             raise self._exchanges.raised_as(error, request) from error.__cause__
-        if response.connection is None:  # the body has come with the head
+        if response.connection is None or response.status == HTTPStatus.SWITCHING_PROTOCOLS:  # there is no more to come
             await leave_async(exchange, _error_in(response.content))
         else:
             response.connection.add_callback(functools.partial(_ended, AsyncHold(exchange), response.content))
