@@ -26,6 +26,7 @@ from ..metrics.recorder import LATENCY_WINDOW_S, WINDOW_S, Recorder
 from ..metrics.snapshot import Snapshot
 from ..policies.settings import Settings
 from .internals import CommandInternals
+from .live_changes import live_changes, takes
 
 
 class Command:
@@ -188,6 +189,7 @@ class Command:
             raise ConfigError(f"{self.key}: that is not what save() returns: {error}", "saved") from None
         self._runtime.circuit.restore(circuit, max(0.0, elapsed), self._runtime.clock())
 
+    @takes(live_changes)
     def configure(self, **changes: Any) -> None:
         """Change settings while calls go on; statistics and state stay. All of them, or none.
 

@@ -33,7 +33,7 @@ from ..engine.registry_services import FunctionRef, RegistryServices
 from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError
 from ..policies.order import kit_named, kits, setting_kits
-from ..policies.settings import Settings, live_settings
+from ..policies.settings import Settings, in_one_form, live_settings, over
 from ..policies.shadow import Shadow
 
 _TRANSITIONS_KEPT: Final = 5
@@ -151,8 +151,6 @@ class CommandInternals:
         with self.services.lock:  # two changes at once: the later one adds to the earlier
             changes = {name: self.meant(name, value) for name, value in changes.items()}
             self.check(changes)
-            if "shadow" in changes:
-                changes["shadow"] = Shadow(changes["shadow"]).shadow
             settings = self.settings.changed(**changes)
             changed = tuple(name for name in changes if getattr(settings, name) != getattr(self.settings, name))
             afterwards = self.apply(settings)
@@ -176,8 +174,7 @@ class CommandInternals:
 
     def meant(self, name: str, value: Any) -> Any:
         """The *value* of a setting as it is meant here: a plain number changes its own field and no other."""
-        kit = kit_named(name)
-        return value if kit is None else kit.over(getattr(self.settings, name), value)
+        return in_one_form(name, over(name, getattr(self.settings, name, None), value))
 
     def check_setting(self, name: str, value: Any) -> None:
         """Raise ConfigError if *value* cannot be in force for the setting *name*."""

@@ -14,6 +14,7 @@ from ..errors import ConfigError
 from ..metrics.snapshot import Snapshot
 from .command import Command
 from .keyspace import Keyspace
+from .live_changes import live_changes, takes
 
 
 class KeyedCommands:
@@ -106,6 +107,7 @@ class KeyedCommands:
         """Close all circuits, forced ones too, and empty the rolling statistics."""
         self._keyspace.reset()
 
+    @takes(live_changes)
     def configure(self, **changes: Any) -> None:
         """Change settings of all commands, of keys to come too; statistics and state stay. All of them, or none.
 

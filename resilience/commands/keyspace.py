@@ -44,6 +44,7 @@ import attrs
 from ..core.events import State, Trigger
 from ..engine.registry_services import RegistryServices
 from ..errors import ConfigError
+from ..policies.settings import over
 from .command import Command, internals_of
 
 DEFAULT_MAX_KEYS: Final = 1000
@@ -222,7 +223,9 @@ class Keyspace:
         with self.home.lock:
             for command in (self.template, *self.commands()):
                 internals_of(command).check(internals_of(command).own(changes))
-            self.orders = attrs.evolve(self.orders, changes={**self.orders.changes, **changes})
+            known = self.orders.changes
+            further = {name: over(name, known.get(name), value) for name, value in changes.items()}
+            self.orders = attrs.evolve(self.orders, changes={**known, **further})
         for command in self.commands():
             command.configure(**internals_of(command).own(changes))
 

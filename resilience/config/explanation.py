@@ -166,7 +166,9 @@ def _explained_keyed(handle: KeyedCommands) -> Explanation:
     function = getattr(wrapper, "_self_guarded", wrapper)
     registry: Registry = getattr(function, GUARD).registry
     with table_of(registry).lock:
-        overlay, template, changes = overlay_of(registry), keyspace.template, keyspace.orders.changes
+        overlay, template = overlay_of(registry), keyspace.template
+        meant = internals_of(template).meant
+        changes = {name: meant(name, value) for name, value in keyspace.orders.changes.items()}
         tables = overlay.tables
         effective = tables.effective(template)
         values = {**effective.values, **changes}

@@ -38,6 +38,8 @@ from .verdict import Ending, Verdict
 #: A class of exceptions, a function that is given one, or "module:Name" of either.
 ExceptionRule = type[Exception] | Callable[[Exception], object] | str
 Judge = Callable[[Ending], Verdict | bool | None]
+#: What may stand in the place of FailureRules, alone or in a list.
+Rule = HttpStatus | type[Exception] | Judge
 
 _WANTED: Final = 'Exception classes, functions of an exception, or "module:Name" of either'
 

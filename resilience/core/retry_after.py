@@ -58,8 +58,8 @@ def headers_of(what: Any) -> Iterator[Any]:
 def _asked_for(what: Any, wall: Callable[[], float] | None) -> float | None:
     try:
         own = getattr(what, "retry_after", None)
-        if own is not None:
-            return _own(own, wall)
+        if own is not None and (asked := _own(own, wall)) is not None:
+            return asked
         for headers in headers_of(what):
             if headers is not None and (asked := _in_headers(headers, wall)) is not None:
                 return asked

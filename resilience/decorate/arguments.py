@@ -17,7 +17,7 @@ from ..core.bulkhead import Bulkhead
 from ..core.cache import Cache
 from ..core.chaos import Chaos
 from ..core.failover import Failover
-from ..core.failure_rules import ExceptionRule, FailureRules, Judge
+from ..core.failure_rules import ExceptionRule, FailureRules, Judge, Rule
 from ..core.fallback import Fallback
 from ..core.hedge import Hedge
 from ..core.http_status import Codes, HttpStatus
@@ -38,7 +38,6 @@ T = TypeVar("T")
 Policy = (Fallback | Cache | Retry | Failover | CircuitBreaker | Throttle | RateLimit | Bulkhead | AdaptiveLimit
           | Timeout | StreamTimeout | Hedge | FailureRules | Chaos | CustomPolicy)
 _Exceptions = type[Exception] | tuple[type[Exception], ...]
-_Rule = HttpStatus | type[Exception] | Judge
 
 
 class _Options(TypedDict, total=False):
@@ -75,7 +74,7 @@ class BlockArguments(_Options, total=False):
     rate_limit: RateLimit | None
     adaptive_limit: AdaptiveLimit | None
     chaos: Chaos | None
-    failures: FailureRules | _Rule | Iterable[_Rule] | None
+    failures: FailureRules | Rule | Iterable[Rule] | None
     policies: Iterable[Policy]
 
 

@@ -21,7 +21,7 @@ from ..core.sharing import shared
 from ..engine.kit import Kit
 from ..errors import ConfigError
 from ..policies.order import in_order, kit_named, kit_of, kits
-from .arguments import BlockArguments, CommandDecorator, Policy
+from .arguments import BlockArguments, CommandDecorator, CommandOptions, Policy
 from .block import Block, BlockPlace
 from .declaration import Declaration
 from .decoration import guard
@@ -199,7 +199,7 @@ class Pipeline:
         TypeError: One of *policies* is no policy.
     """
 
-    def __init__(self, *policies: Policy, key: Key | None = None, **options: Any) -> None:
+    def __init__(self, *policies: Policy, key: Key | None = None, **options: Unpack[CommandOptions]) -> None:
         for name in options:
             kit = kit_named(name)
             if kit is not None:

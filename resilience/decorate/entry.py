@@ -17,7 +17,7 @@ from ..drivers.workers import WorkerPool
 from ..engine.call_accounting import CallAccounting
 from ..engine.callables import GUARD, USUAL_GROUP, name_of, said, wrap_like
 from ..engine.command_runtime import CommandRuntime
-from ..engine.compiler import compiled
+from ..engine.compiler import bind, compiled
 from ..engine.error_translation import translated
 from ..engine.fallback_runner import fallback_runner
 from ..engine.kit import Afterwards
@@ -128,6 +128,11 @@ def wrap(fn: Callable[..., Any], declaration: Declaration, entry: Entry,
     with table_of(entry.registry).lock:
         internals_of(command).guards(guarded, entry.cannot)
     return wrapper
+
+
+def rehearse(fn: Callable[..., Any], declaration: Declaration, entry: Entry) -> None:
+    """Let the machines of a command that is only rehearsed know what *fn* is compiled for elsewhere."""
+    bind(_site(fn, declaration, entry, None))
 
 
 def _site(fn: Callable[..., Any], declaration: Declaration, entry: Entry,

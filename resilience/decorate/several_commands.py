@@ -20,7 +20,7 @@ from ..engine.site import Site
 from ..engine.wrapper_spec import Flavour
 from ..registry import Registry, default_registry, table_of
 from .declaration import Declaration
-from .entry import Entry, bring_into_force, enter, forsake, wrap
+from .entry import Entry, bring_into_force, enter, forsake, rehearse, wrap
 from .failover_parts import FailoverParts
 from .redefinition import now_under
 from .wrapper_stack import Guard, check_apart
@@ -40,7 +40,9 @@ def with_several(fn: Callable[..., Any], declaration: Declaration, below: Guard 
     table = table_of(registry)
     check_apart(fn, declaration, name, lambda found: found.declaration.named("failover") is not None if by is None
                 else same_word(found.declaration.key, by))
-    rehearsal = enter(fn, attrs.evolve(declaration, key=name, registry=Registry(clock=registry.clock)), below)
+    rehearsed = attrs.evolve(declaration, key=name, registry=Registry(clock=registry.clock))
+    rehearsal = enter(fn, rehearsed, below)
+    rehearse(fn, rehearsed, rehearsal)
     if rehearsal.flavour is Flavour.THREAD:
         table.check_pool(rehearsal.command.group, declaration.pool)
     _replaces(fn, qualname, registry, below)
@@ -70,6 +72,7 @@ def with_several(fn: Callable[..., Any], declaration: Declaration, below: Guard 
     guarded.resilience = KeyedCommands(keyspace)  # type: ignore[attr-defined]
     keyspace.wrapper = weakref.ref(wrapper)
     setattr(guarded, GUARD, Guard(weakref.ref(wrapper), fn, declaration, rehearsal.command, registry, accounting))
+    internals_of(rehearsal.command).guards(guarded, rehearsal.cannot)
     return wrapper
 
 

@@ -47,12 +47,7 @@ def compiled(site: Site, beneath: Callable[[Any], Any] = lambda guarded: guarded
     Raises:
         LookupError: A text uses a name that nobody binds.
     """
-    site.names.update(fn=None, clock=site.runtime.clock, accounting=site.accounting)
-    site.names.update(site.runtime.recording())
-    if site.flavour is Flavour.THREAD:
-        site.names.update(site.runtime.isolating())
-    for kit, policy in reversed(tuple(site.chain.items())):
-        kit.install(site, policy, site.runtime.of(kit))
+    bind(site)
     site.names.update(fn=site.called, fall_back=site.fall_back)
     spec = spec_of(site)
     if any(gate.sees_call for gate in spec.gates):
@@ -63,6 +58,16 @@ def compiled(site: Site, beneath: Callable[[Any], Any] = lambda guarded: guarded
     if site.layers and site.judges:
         guarded = site.names["judging"].over_layers(guarded, site.flavour)
     return guarded
+
+
+def bind(site: Site) -> None:
+    """Bind the names of the texts of its policies, whose machines learn what the function is compiled for."""
+    site.names.update(fn=None, clock=site.runtime.clock, accounting=site.accounting)
+    site.names.update(site.runtime.recording())
+    if site.flavour is Flavour.THREAD:
+        site.names.update(site.runtime.isolating())
+    for kit, policy in reversed(tuple(site.chain.items())):
+        kit.install(site, policy, site.runtime.of(kit))
 
 
 def spec_of(site: Site) -> WrapperSpec:

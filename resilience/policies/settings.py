@@ -22,6 +22,7 @@ from ..core.stream_timeout import StreamTimeout
 from ..core.thread_pool import ThreadPool
 from ..core.throttle import Throttle
 from .order import kit_named, setting_kits
+from .shadow import Shadow
 
 
 def _frozen(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
@@ -114,3 +115,21 @@ def live_settings() -> tuple[str, ...]:
     built_in = ("timeout", "max_concurrent", "breaker")
     others = tuple(kit.name for kit in setting_kits() if kit.live and kit.name not in built_in)
     return (*built_in, *others, "shadow")
+
+
+def over(name: str, known: Any, value: Any) -> Any:
+    """The *value* of the setting *name* where *known* is in force: a plain number changes its own field alone."""
+    kit = kit_named(name)
+    return value if kit is None else kit.over(known, value)
+
+
+def in_one_form(name: str, value: Any) -> Any:
+    """The *value* of the setting *name* as Settings have it, of all the forms in which a user may write it.
+
+    Raises:
+        ConfigError: It is out of range, or something else.
+    """
+    kit = kit_named(name)
+    if kit is not None and kit.setting:
+        return kit.said(kit.meant(value))
+    return Shadow(value).shadow if name == "shadow" else value

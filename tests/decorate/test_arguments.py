@@ -7,6 +7,7 @@ import attrs
 import pytest
 
 import resilience
+from resilience.commands.live_changes import live_changes
 from resilience.decorate import arguments
 from resilience.decorate.policy_decorators import OPTIONS
 from resilience.policies.order import KITS
@@ -58,3 +59,9 @@ def test_a_misspelt_argument_is_an_error_that_names_the_near_one(kit):
     for right in (("group",) if kit.name == "timeout" else (name, "group")):
         with pytest.raises(resilience.ConfigError, match=f"did you mean {right}"):
             decorate(*args, **{right[:-1] + "x": 1})
+
+
+def test_the_typed_changes_of_a_live_command_are_the_settings_that_can_be_changed():
+    shown = inspect.signature(live_changes).parameters
+
+    assert {name for name in shown if name != "own"} == {kit.name for kit in KITS if kit.setting and kit.live} | {"shadow"}

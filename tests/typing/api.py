@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, assert_type
 
+import attrs
+
 from resilience import (
     Block,
     BlockCall,
@@ -16,6 +18,7 @@ from resilience import (
     Fallback,
     KeyedCommands,
     Pipeline,
+    PolicyMachine,
     Retry,
     Snapshot,
     State,
@@ -32,6 +35,7 @@ from resilience import (
     guard_class,
     handle_of,
     handles_of,
+    http_status,
     retry,
     timeout,
 )
@@ -242,8 +246,28 @@ def mistakes() -> None:
     circuit_breaker(failure_rte=0.5)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     command(3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
     Pipeline(0.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Pipeline(Retry(), gruop="shop")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    stock.resilience.configure(tiemout=0.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    stock.resilience.configure(timeout="0.5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    fetched.resilience.configure(retry=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     guarded.call(bare, "x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     bare.nothing  # type: ignore[attr-defined]  # pyright: ignore[reportFunctionMemberAccess]  # noqa: B018
+
+
+@attrs.frozen
+class Cap:
+    """A policy of a user's own."""
+
+    units: int = 5
+
+    def machine(self, key: str, now: float, /) -> PolicyMachine:
+        raise NotImplementedError
+
+
+def changes() -> None:
+    stock.resilience.configure(timeout=0.5, max_concurrent=Bulkhead(3), breaker=None, failures=[OSError, http_status()])
+    fetched.resilience.configure(max_concurrent=3, retry=Retry(), shadow=["breaker"], spending_cap=Cap(3))
+    handle_of(bare).configure(shadow="spending_cap", timeout=None, spending_cap=None)
 
 
 def handles() -> None:
