@@ -280,8 +280,9 @@ class InstanceRegistry:
             return False
         instance = lease.entry.instance
         merged = {**instance.metadata, **metadata}
-        if len(merged) > MOST_METADATA:
-            raise RefusedError(400, "malformed", f"metadata must have at most {MOST_METADATA} pairs")
+        most = self.settings.max_body_bytes  # as if it had registered with all of it
+        if len(merged) > MOST_METADATA or len("".join((*merged, *merged.values())).encode()) > most:
+            raise RefusedError(400, "malformed", f"metadata must have at most {MOST_METADATA} pairs and {most} bytes")
         self.counts["metadata_updated"] += 1
         lease.renew(now)
         if merged != instance.metadata:
