@@ -305,7 +305,7 @@ async def _run(client: Any, script: Script, keys: Sequence[str], arguments: Sequ
 
 def _words(error: Exception) -> str:
     """What is wrong with a store that is lost."""
-    said = str(error) or type(error).__name__
+    said = str(error).partition(" script: ")[0] or type(error).__name__  # which of ours it was, nobody can tell by that
     if type(error).__name__ == "AuthenticationError":  # what the server says then is about how it is spoken to
         return f"it takes no questions without a right password and user: {said}"
     return said
