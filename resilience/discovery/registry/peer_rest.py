@@ -177,13 +177,10 @@ def renewed_elsewhere(registry: InstanceRegistry, key: Key, dirty_ms: int, now: 
     Returns:
         200; 404 if the other registry should register it; 409 if it should take what is here.
     """
-    if not registry.renew(*key, now, replication=True):
+    if not registry.renew(*key, now, replication=True) or registry.has_changed(*key, dirty_ms, now):
         return 404
     lease = registry.lease(*key)
-    known_ms = 0 if lease is None else lease.entry.instance.dirty_ms
-    if dirty_ms > known_ms:  # it has changed, and has to register
-        return 404
-    return 409 if 0 < dirty_ms < known_ms else 200
+    return 409 if lease is not None and 0 < dirty_ms < lease.entry.instance.dirty_ms else 200
 
 
 def _text(item: Mapping[str, Any], name: str) -> str:
