@@ -206,8 +206,8 @@ class Connection:
         return said
 
     def _lose(self, error: Exception) -> None:
-        if self._told and isinstance(error, CircuitOpenError):
-            return  # it was asked a moment too soon
+        if isinstance(error, CircuitOpenError) and not self._is_connected:
+            return  # it was not asked, for that was a moment too soon
         self._trouble = _words(error)
         told, is_said = self._told, type(error).__name__ not in _SILENCE
         if told is not None and (not told or (is_said and self._trouble not in told and len(told) < _MOST_TROUBLES)):
