@@ -28,7 +28,7 @@ from .daemon_thread import in_daemon_thread
 from .instance import Instance
 from .instance_commands import FailoverGroup, GuardedByInstance, forwarding, guarded_each
 from .instance_set import InstanceSet, InstanceSetFollower
-from .kept_list import KeptList
+from .kept_list import KeptList, name_of
 from .source import Source
 from .source_thread import SourceThread
 from .thread_owners import ThreadOwners
@@ -84,7 +84,7 @@ class Directory:
             raise ConfigError(f"name {mistake}", "name")
         self.name, self.registry = name, default_registry if registry is None else registry
         self._source, self._zone, self._interval_s, self._timeout_s = source, zone, interval, timeout
-        self._keep = None if keep is None else KeptList(keep, repr(source))
+        self._keep = None if keep is None else KeptList(keep, name_of(source))
         self._wait_s, self._clock, self._random = wait, clock, random
         self._numbers = itertools.count(int(random() * 1000))
         self._set = InstanceSet()

@@ -14,6 +14,8 @@ from urllib.parse import quote
 from .eureka_servers import EurekaServers
 from .registrant import InstanceStatus, Registrant
 
+#: A timestamp that is further ahead than this is of a clock that was wrong; registries refuse it.
+_MOST_AHEAD_MS: Final = 86_400_000
 _OWN: Final = {"@class": "com.netflix.appinfo.InstanceInfo$DefaultDataCenterInfo", "name": "MyOwn"}
 
 
@@ -51,10 +53,13 @@ class EurekaRegistrar:
             lease_s: Seconds.
             timeout_s: The longest that this may take.
         """
-        self._dirty_ms = max(self._dirty_ms + 1, int(self._wall_clock() * 1000))
-        said = described(registrant, status, self._dirty_ms, lease_s)
+        now_ms = int(self._wall_clock() * 1000)
+        known_ms = self._dirty_ms if self._dirty_ms <= now_ms + _MOST_AHEAD_MS else 0
+        dirty_ms = max(known_ms + 1, now_ms)
+        said = described(registrant, status, dirty_ms, lease_s)
         self._servers.ask("POST", f"/apps/{_app(registrant)}", (HTTPStatus.NO_CONTENT,),
                           body=json.dumps({"instance": said}).encode(), timeout_s=timeout_s)
+        self._dirty_ms = dirty_ms  # not of what was refused, perhaps since the clock is ahead: it may be right soon
 
     def renew(self, registrant: Registrant, status: InstanceStatus, lease_s: float, timeout_s: float) -> bool:
         """Extend the lease; see Registrar.

@@ -23,6 +23,15 @@ MAX_BYTES: Final = 8 * 1024 * 1024
 _VERSION: Final = 1
 
 
+def name_of(source: object) -> str:
+    """The name of a *source* whose list is kept: what it shows itself as, or its class, if it has no repr() of its own.
+
+    The address by which such an object is shown is another one after a restart.
+    """
+    kind = type(source)
+    return f"{kind.__module__}.{kind.__qualname__}" if kind.__repr__ is object.__repr__ else repr(source)
+
+
 class KeptList:
     """A file with a list. Its methods may wait for a disk: call them in a thread, one at a time.
 

@@ -7,6 +7,7 @@
 | PRESENT | taken | PRESENT | a renewal, after an interval |
 | PRESENT | unknown: it has forgotten the instance | ABSENT | a registration, at once |
 | PRESENT | failed | PRESENT | another renewal, after a pause that grows; the lease outlasts some |
+| PRESENT | failed, and the lease is over | ABSENT | a registration, after that pause |
 | any | none; the status changes | ABSENT | a registration, at once, for it says the status |
 
 A pause begins at a second, doubles to an interval, and is shortened by chance by up to a half, so that a thousand
@@ -21,6 +22,8 @@ from typing import Final
 from .registrant import InstanceStatus
 
 FIRST_PAUSE_S: Final = 1.0
+#: Renewals in the time of one lease, as Eureka has them: two may be lost.
+RENEWALS: Final = 3
 _MOST_TROUBLES: Final = 100
 
 
@@ -49,11 +52,11 @@ class LeaseSchedule:
         trouble: Why the last step failed; empty: it did not.
     """
 
-    __slots__ = ("_changed", "_failures", "_interval_s", "_told", "due", "state", "status", "trouble")
+    __slots__ = ("_changed", "_ends_at", "_failures", "_interval_s", "_told", "due", "state", "status", "trouble")
 
     def __init__(self, status: InstanceStatus, interval_s: float, now: float) -> None:
         self.state, self.status, self.due, self.trouble = LeaseState.ABSENT, status, now, ""
-        self._interval_s, self._failures = interval_s, 0
+        self._interval_s, self._failures, self._ends_at = interval_s, 0, now
         self._changed = False
         self._told: set[str] = set()
 
@@ -80,6 +83,8 @@ class LeaseSchedule:
             pause = min(self._interval_s, FIRST_PAUSE_S * 2.0 ** min(self._failures - 1, 30))
             if not self._changed:
                 self.due = now + pause * (1.0 - 0.5 * u)
+            if now >= self._ends_at:
+                self.state = LeaseState.ABSENT
             self.trouble = trouble
             is_news = trouble not in self._told and len(self._told) < _MOST_TROUBLES
             self._told.add(trouble)
@@ -87,7 +92,7 @@ class LeaseSchedule:
         had_trouble, self.trouble, self._failures = bool(self.trouble), "", 0
         self._told.clear()
         if not self._changed:
-            is_taken = answer is LeaseAnswer.TAKEN
+            is_taken, self._ends_at = answer is LeaseAnswer.TAKEN, now + RENEWALS * self._interval_s
             self.state = LeaseState.PRESENT if is_taken else LeaseState.ABSENT
             self.due = now + self._interval_s * (1.0 - 0.1 * u) if is_taken else now
         return had_trouble

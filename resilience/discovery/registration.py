@@ -29,15 +29,13 @@ from ..core.checks import number
 from ..errors import ConfigError
 from .daemon_thread import in_daemon_thread
 from .eureka_registrar import EurekaRegistrar
-from .lease_schedule import LeaseAnswer, LeaseSchedule, LeaseState
+from .lease_schedule import RENEWALS, LeaseAnswer, LeaseSchedule, LeaseState
 from .one_line import one_line
 from .registrant import InstanceStatus, Registrant
 from .registrar import Registrar
 from .thread_owners import ThreadOwners
 
 _log = logging.getLogger("resilience")
-#: Renewals in the time of one lease, as Eureka has them: two may be lost.
-RENEWALS: Final = 3
 
 
 class Registration:

@@ -22,7 +22,7 @@ from ..core.callbacks import call_back
 from ..core.exception_copy import cause_of
 from ..core.exception_groups import is_a
 from ..core.failure_rules import FailureRules
-from ..core.http_status import is_called_status, status_of
+from ..core.http_status import HttpStatus, is_called_status, status_of
 from ..core.outcome import FAILURE, IGNORED
 from ..core.retry_after import asked_for
 from ..core.verdict import OUTCOME_OF, Ending, FailedResultError, Verdict
@@ -38,6 +38,18 @@ _SAYS: Final = {True: Verdict.FAILED, False: Verdict.GOOD, None: None}
 
 StatusJudge = Callable[[Any, int, dict[int, Verdict]], Verdict]
 ResultJudge = Callable[[Any], FailedResultError | None]
+
+
+@functools.lru_cache(maxsize=64)
+def _read(statuses: HttpStatus) -> tuple[dict[int, Verdict], StatusJudge]:
+    """What the status codes mean that are not good; not to be changed, for commands with the same rules share it."""
+    return statuses.verdicts(), statuses.judge()
+
+
+@functools.lru_cache(maxsize=64)
+def _good_codes(statuses: HttpStatus) -> frozenset[int]:
+    """The codes that are good."""
+    return _CODES.difference(_read(statuses)[0])
 
 
 class Judging:
@@ -66,8 +78,7 @@ class Judging:
     def configure(self, rules: FailureRules | None) -> None:
         """Judge by *rules* from now on; None: by none."""
         self.rules = rules
-        statuses = None if rules is None else rules.statuses
-        self._status = None if statuses is None else (statuses.verdicts(), statuses.judge())
+        self._status = None if rules is None or rules.statuses is None else _read(rules.statuses)
         self.good_codes: frozenset[int] = frozenset()
         good: ResultJudge = _good
         if rules is None:
@@ -76,8 +87,8 @@ class Judging:
         self.item = self._by_predicates(rules.judge, rules.items, is_item=True) if rules.judges_items else good
         if rules.judge is None and rules.results is None:
             self.result = good if self._status is None else self._by_status(*self._status)
-            if self._status is not None:
-                self.good_codes = _CODES.difference(self._status[0])
+            if rules.statuses is not None:
+                self.good_codes = _good_codes(rules.statuses)
         else:
             self.result = self._by_predicates(rules.judge, rules.results, is_item=False,
                                               further=None if self._status is None else self._by_status(*self._status))

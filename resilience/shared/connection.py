@@ -26,6 +26,7 @@ from typing import Any, Final
 
 from ..core.breaker import CircuitBreaker
 from ..decorate.commands import command
+from ..errors import CircuitOpenError
 from ..registry import Registry
 from .membership import BEAT, BEAT_S, LIFETIME_S, Membership
 from .redis_client import clients_of
@@ -44,6 +45,10 @@ _CONNECTIONS: Final = 3
 _TURNS: Final = 16
 #: Keys that a message names.
 _MOST_KEYS: Final = 8
+#: Reasons for one loss that the log is told, each once: the first, and further ones that the server gives.
+_MOST_TROUBLES: Final = 8
+#: What is raised if the server says nothing.
+_SILENCE: Final = ("ConnectionError", "TimeoutError")
 _BREAKER: Final = CircuitBreaker(failure_rate=None, consecutive=1, open_for=0.1, open_growth=2.0,
                                  open_max=FOUND_S * 0.8, open_jitter=0.25, half_open_for=CONNECT_S)
 #: What redis-py raises for an answer that is an error, if it has no class of its own for that.
@@ -91,6 +96,7 @@ class Connection:
         self._open_client, self._place, self._registry, self._clock = open_client, place, registry, registry.clock
         self._members, self._epoch = Membership(expected), ""
         self._is_connected, self._since, self._trouble = False, self._clock(), "it was not asked yet"
+        self._told: set[str] | None = set()  # why it is lost, as far as the log says so already; None: it is closed
         self._task: asyncio.Task[None] | None = None
         self._lost, self._asked = asyncio.Event(), asyncio.Event()
         self._refused: dict[str, str] = {}  # scripts that the server did not answer when they were last sent, and why
@@ -136,7 +142,7 @@ class Connection:
 
     def close(self) -> None:
         """Ask no more; whoever asks is told that the store is lost. It does not begin again."""
-        self._is_connected = False
+        self._is_connected, self._told = False, None
         self._asked.set()
         if self._task is not None and not self._task.get_loop().is_closed():
             self._task.cancel()
@@ -200,12 +206,17 @@ class Connection:
         return said
 
     def _lose(self, error: Exception) -> None:
+        if isinstance(error, CircuitOpenError) and not self._is_connected:
+            return  # it was not asked, for that was a moment too soon
         self._trouble = _words(error)
+        told, is_said = self._told, type(error).__name__ not in _SILENCE
+        if told is not None and (not told or (is_said and self._trouble not in told and len(told) < _MOST_TROUBLES)):
+            told.add(self._trouble)
+            _log.warning("the shared store at %s is lost, and decisions are made locally: %s", self._place,
+                         self._trouble)
         if self._is_connected:
             self._is_connected, self._since = False, self._clock()
             self.losses += 1
-            _log.warning("the shared store at %s is lost, and decisions are made locally: %s", self._place,
-                         self._trouble)
             self._tell()
         self._lost.set()
 
@@ -245,9 +256,10 @@ class Connection:
         self._members.hear(count, self._clock())
         self._epoch = epoch
         if not self._is_connected:
-            if self.losses:
+            if self._told:
                 _log.warning("the shared store at %s is there again, after %.1f s", self._place,
                              self._clock() - self._since)
+                self._told.clear()
             self._is_connected, self._since, self._trouble = True, self._clock(), ""
             self._tell()
 
@@ -293,7 +305,7 @@ async def _run(client: Any, script: Script, keys: Sequence[str], arguments: Sequ
 
 def _words(error: Exception) -> str:
     """What is wrong with a store that is lost."""
-    said = str(error) or type(error).__name__
+    said = str(error).partition(" script: ")[0] or type(error).__name__  # which of ours it was, nobody can tell by that
     if type(error).__name__ == "AuthenticationError":  # what the server says then is about how it is spoken to
         return f"it takes no questions without a right password and user: {said}"
     return said

@@ -51,6 +51,18 @@ def test_tries_that_fail_are_repeated_after_pauses_that_double_up_to_an_interval
     assert 2030.0 == schedule.due
 
 
+def test_a_lease_that_is_over_is_none_and_the_next_step_is_a_registration() -> None:
+    schedule = LeaseSchedule(UP, 30.0, 0.0)
+    answered(schedule, TAKEN, 5.0)
+    answered(schedule, FAILED, 94.9, trouble="refused")
+    assert PRESENT is schedule.state
+    answered(schedule, FAILED, 95.0, trouble="refused")
+    assert (ABSENT, 97.0) == (schedule.state, schedule.due)
+    answered(schedule, TAKEN, 97.0)
+    answered(schedule, FAILED, 186.0, trouble="refused")
+    assert PRESENT is schedule.state
+
+
 def test_each_trouble_is_told_of_once_and_so_is_its_end() -> None:
     schedule = LeaseSchedule(UP, 30.0, 0.0)
     told = [answered(schedule, FAILED, 0.0, 0.0, trouble) for trouble in ("a", "a", "b", "a", "b")]

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 
+import attrs
 import pytest
 
 from resilience.discovery.registry.instance_registry import PURGE_EVERY_S
@@ -63,3 +64,30 @@ async def a_wrong_clock(seed: int) -> None:
 @over_seeds(25)
 def test_what_was_accepted_while_a_clock_was_days_ahead_reaches_the_others_once_it_is_right(seed: int) -> None:
     on_virtual_time(a_wrong_clock, seed)
+
+
+async def an_instance_of_the_same_machine() -> None:
+    net: Net = three(random.Random(0))
+    wrong, other = net.nodes["A"], net.nodes["B"]
+    wrong.start(["B"])
+    other.start(["A"])
+    wrong.skew_s = DAYS_S
+    said = instance("SHOP", "a", duration_s=3600, dirty_ms=wrong.now().unix_ms)
+    wrong.registry.register(said, "10.0.0.9", wrong.now())
+    await asyncio.sleep(COMPARE_S)
+    wrong.skew_s = 0.0
+    await asyncio.sleep(PURGE_EVERY_S + 2 * COMPARE_S)
+    assert other.table() == wrong.table()
+    assert set(other.table()) == {("SHOP", "a")}, "its own timestamp was days ahead as well"
+    renewed = f"/apps/SHOP/a?lastDirtyTimestamp={said.dirty_ms}"
+    assert wrong.answer("PUT", renewed, is_peer=False).status == 200, "to ask it to register would be of no use"
+    assert other.answer("PUT", renewed).status == 200
+    wrong.registry.register(attrs.evolve(said, dirty_ms=wrong.now().unix_ms), "10.0.0.9", wrong.now())
+    await asyncio.sleep(COMPARE_S)
+    assert other.table() == wrong.table()
+    assert other.table()["SHOP", "a"][0].dirty_ms == wrong.now().unix_ms - COMPARE_S * 1000
+    await end(net)
+
+
+def test_an_instance_whose_clock_was_as_wrong_reaches_the_others_before_it_registers_anew() -> None:
+    on_virtual_time(an_instance_of_the_same_machine)

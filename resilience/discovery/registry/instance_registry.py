@@ -256,6 +256,11 @@ class InstanceRegistry:
             self.changed(lease.key, Change.RENEWED)
         return True
 
+    def has_changed(self, app: str, identity: str, dirty_ms: int, now: Moment) -> bool:
+        """Whether an instance with this timestamp should register, for it has changed since; not if that is refused."""
+        lease = self.lease(app, identity)
+        return lease is not None and lease.entry.instance.dirty_ms < dirty_ms <= self._most_ms(now)
+
     def cancel(self, app: str, identity: str, now: Moment, *, replication: bool = False) -> bool:
         """End an instance's lease: it leaves. Whether it had one."""
         lease = self.lease(app, identity)
@@ -280,8 +285,9 @@ class InstanceRegistry:
             return False
         instance = lease.entry.instance
         merged = {**instance.metadata, **metadata}
-        if len(merged) > MOST_METADATA:
-            raise RefusedError(400, "malformed", f"metadata must have at most {MOST_METADATA} pairs")
+        most = self.settings.max_body_bytes  # as if it had registered with all of it
+        if len(merged) > MOST_METADATA or len("".join((*merged, *merged.values())).encode()) > most:
+            raise RefusedError(400, "malformed", f"metadata must have at most {MOST_METADATA} pairs and {most} bytes")
         self.counts["metadata_updated"] += 1
         lease.renew(now)
         if merged != instance.metadata:

@@ -161,14 +161,14 @@ class LeaseTable:
         """Give a new version, of the registry *origin*, to what has one of a time after *most_ms*; what that was.
 
         It is from when the clock of a registry was wrong. None that has the right time takes it, and what comes after
-        it would be later still.
+        it would be later still. The same is true of a timestamp that the instance itself has said then.
         """
         stamp, found = Stamp(now.unix_ms, origin), list[Key]()
         for lease in self:
-            known, operated = lease.version, lease.override_stamp
-            if max(known.era_ms, known.stamp.ms, operated.ms) > most_ms:
+            known, operated, said = lease.version, lease.override_stamp, lease.entry.instance
+            if max(known.era_ms, known.stamp.ms, operated.ms, said.dirty_ms) > most_ms:
                 found.append(lease.key)
-                self.change(lease, lease.entry.instance, MODIFIED, now,
+                self.change(lease, attrs.evolve(said, dirty_ms=min(said.dirty_ms, now.unix_ms)), MODIFIED, now,
                             version=Version(min(known.era_ms, now.unix_ms), False, stamp),
                             override_stamp=min(operated, stamp))
         return found

@@ -282,27 +282,29 @@ class Peer:
             return
         self.queue.has_overflowed = False
         different = [part for part, theirs in enumerate(digests) if theirs != self._registry.table.digests[part]]
-        for start in range(0, len(different), MOST_PARTS):
-            await self._compare_parts(different[start:start + MOST_PARTS], is_complete)
-        self.counts["compared"] += 1
         self.counts["different_parts"] += len(different)
+        while different:
+            del different[:await self._compare_parts(different[:MOST_PARTS], is_complete)]
+        self.counts["compared"] += 1
         self._is_up(self._clock().s + self._terms.compare_s / (1 if is_complete else _SOONER))
         if is_complete:
             self._complete(self.url)
 
-    async def _compare_parts(self, parts: Sequence[int], is_complete: bool) -> None:
-        """Merge what the peer has in these *parts*, and tell it what it lacks, unless it is about to fetch all."""
+    async def _compare_parts(self, parts: Sequence[int], is_complete: bool) -> int:
+        """Merge what the peer has in the first of *parts*, and tell it what it lacks; how many parts these were."""
         path = f"/peerreplication/copies?parts={','.join(map(str, parts))}"
-        pairs = await self._guarded("GET", path, b"", _MOST_COPIES_BYTES, _copies_in)
+        told, pairs = await self._guarded("GET", path, b"", _MOST_COPIES_BYTES,
+                                          lambda status, body: _copies_in(status, body, len(parts)))
         known: set[Key] = set()
         for index, (said, instance) in enumerate(pairs):
             self._merge(said, instance, known)
             if index % _AT_ONCE == _AT_ONCE - 1:
                 await asyncio.sleep(0)
-        for part in parts if is_complete else ():
+        for part in parts[:told] if is_complete else ():  # else it is about to fetch all
             for lease in self._registry.table.of_part(part):
                 if lease.key not in known and lease.ends_s > self._clock().s:
                     self.queue.add_found(lease.key, Change.REGISTERED, self._clock().s)
+        return told
 
     def _merge(self, said: Any, instance: Any, known: set[Key]) -> None:
         """Take one copy; what is newer here, and everything that cannot be read, is not *known* to the peer."""
@@ -354,13 +356,14 @@ def _answers_in(status: int, body: bytes, count: int) -> Sequence[Mapping[str, A
     return answers_in(body, count)
 
 
-def _copies_in(status: int, body: bytes) -> Sequence[tuple[Any, Any]]:
-    """Copies, each with its instance."""
+def _copies_in(status: int, body: bytes, asked: int) -> tuple[int, Sequence[tuple[Any, Any]]]:
+    """How many parts of those *asked* for are told, and their copies, each with its instance."""
     _check(status)
     try:
-        copies = json.loads(body)["copies"]
-        if isinstance(copies, list):
-            return [(each[MEMBER], each["instance"]) for each in copies]
+        said = json.loads(body)
+        parts, copies = said["parts"], said["copies"]
+        if isinstance(copies, list) and type(parts) is int and 0 < parts <= asked:
+            return parts, [(each[MEMBER], each["instance"]) for each in copies]
     except (ValueError, KeyError, TypeError, RecursionError):
         pass
     raise PeerAnswerError("its answer has no copies")

@@ -2,7 +2,7 @@
 
     POST peerreplication/batch      Eureka's own: renewals, registrations, statuses and leavings, at most 250
     GET peerreplication/digest      who this is, and the digest of each part of its table
-    GET peerreplication/copies      all that is known of some parts
+    GET peerreplication/copies      all that is known of the first of some parts, and how many these are
 
 The last two are ours, and so is the member "resilience" of the items of a batch. Of a registry of another make, items
 mean what they mean in Eureka: the rules are those of the requests that clients send, with the header of a replication.
@@ -32,6 +32,8 @@ from .request import Answer, Parts, Request
 MOST_ITEMS: Final = 250
 #: Parts that are asked for at a time.
 MOST_PARTS: Final = 16
+#: An answer that has more bytes of instances is sent without further parts; to make it takes 10 ms.
+MOST_COPIES_BYTES: Final = 1 << 20
 Replied = tuple[int, Mapping[str, Any] | None, Mapping[str, Any] | None]
 _Handler = Callable[[Mapping[str, Any], Key, Request, Moment], Replied]
 
@@ -73,12 +75,18 @@ class PeerRest:
         if len(asked) > MOST_PARTS or not all(each.isdecimal() and len(each) < 4 and int(each) < PARTS
                                               for each in asked):
             raise InvalidInstanceError(f"parts must be at most {MOST_PARTS} numbers below {PARTS}, with commas")
-        wanted, table = {int(each) for each in asked}, self._registry.table
-        texts = [_with_instance(InstanceCopy.of(lease, now), lease.current_entry().text(Form.JSON))
-                 for part in sorted(wanted) for lease in table.of_part(part)]
+        table, told, texts, size = self._registry.table, set[int](), list[bytes](), 0
+        for part in sorted(set(map(int, asked))):
+            if size >= MOST_COPIES_BYTES:
+                break
+            of_part = [_with_instance(InstanceCopy.of(lease, now), lease.current_entry().text(Form.JSON))
+                       for lease in table.of_part(part)]
+            told.add(part)
+            texts += of_part
+            size += sum(map(len, of_part))
         texts += [_with_instance(InstanceCopy.of_left(key, grave, now), b"null")
-                  for key, grave in table.left.items() if part_of(key) in wanted]
-        return Answer(200, b'{"copies":[%b]}' % b",".join(texts), _HEADERS)
+                  for key, grave in table.left.items() if part_of(key) in told]
+        return Answer(200, b'{"parts":%d,"copies":[%b]}' % (len(told), b",".join(texts)), _HEADERS)
 
     # -- items
 
@@ -169,13 +177,10 @@ def renewed_elsewhere(registry: InstanceRegistry, key: Key, dirty_ms: int, now: 
     Returns:
         200; 404 if the other registry should register it; 409 if it should take what is here.
     """
-    if not registry.renew(*key, now, replication=True):
+    if not registry.renew(*key, now, replication=True) or registry.has_changed(*key, dirty_ms, now):
         return 404
     lease = registry.lease(*key)
-    known_ms = 0 if lease is None else lease.entry.instance.dirty_ms
-    if dirty_ms > known_ms:  # it has changed, and has to register
-        return 404
-    return 409 if 0 < dirty_ms < known_ms else 200
+    return 409 if lease is not None and 0 < dirty_ms < lease.entry.instance.dirty_ms else 200
 
 
 def _text(item: Mapping[str, Any], name: str) -> str:

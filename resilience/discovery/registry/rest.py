@@ -163,8 +163,7 @@ class RestApi:
             return Answer(status)
         if not self._registry.renew(app, identity, now):
             return _NOT_FOUND
-        lease = self._registry.lease(app, identity)
-        return _NOT_FOUND if lease is not None and dirty_ms > lease.entry.instance.dirty_ms else _OK
+        return _NOT_FOUND if self._registry.has_changed(app, identity, dirty_ms, now) else _OK
 
     def _cancel(self, request: Request, now: Moment, parts: Parts) -> Answer:
         found = self._registry.cancel(upper(parts[1]), parts[2], now, replication=request.is_replication)

@@ -323,12 +323,17 @@ def _with_digest(status, body):
     return lie
 
 
+def _copies(path, copies):
+    """All that there is of the parts that are asked for."""
+    return json.dumps({"parts": 1 + path.count(","), "copies": copies}).encode()
+
+
 async def _conflicts(method, path, body):
     """Says of everything that its own, of another version, is newer, and knows no instance that is renewed."""
     if path.endswith("digest"):
         return 200, DIGEST
     if method == "GET":
-        return 200, b'{"copies":[]}'
+        return 200, _copies(path, [])
     found = []
     for each in json.loads(body)["replicationList"]:
         copy = {**each["resilience"], "era": 0, "stamp": [1, "x"]}
@@ -354,7 +359,7 @@ def _of_the_future(era_ms, count=1):
             shown = {"app": "SHOP", "instanceId": f"x{number}", "hostName": "h", "ipAddr": "10.0.0.1",
                      "dataCenterInfo": {"name": "MyOwn"}}
             copies.append({"resilience": said, "instance": shown})
-        return 200, json.dumps({"copies": copies}).encode() if method == "GET" else b"{}"
+        return 200, _copies(path, copies) if method == "GET" else b"{}"
     return lie
 
 
