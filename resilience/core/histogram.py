@@ -219,14 +219,14 @@ class RollingHistogram:
         """The window as {bin: count}: the mergeable form; see value_of."""
         if now >= self._edge:
             self.roll(now)
-        columns = zip_longest(*self._closed, self._head, fillvalue=0)
-        return {self._low + i: n for i, n in enumerate(map(sum, columns)) if n}
+        return {self._low + i: n for i, n in enumerate(self._columns()) if n}
 
     def lifetime(self) -> Lifetime:
         """All durations ever counted, per exported bucket (not cumulative) and summed."""
         whole = self.expired()
-        for bins, seconds in zip((*self._closed, self._head), self._seconds, strict=True):
-            self._fold(bins, seconds, whole)
+        self._fold(self._columns(), 0.0, whole)
+        for seconds in self._seconds:  # in the order in which they expire: another one could round to less than before
+            whole.seconds += seconds
         return whole
 
     def expired(self) -> Lifetime:
@@ -240,6 +240,10 @@ class RollingHistogram:
         self._expired, self._head, self._closed, self._seconds = whole, head, closed, seconds
         self._low, self._settled = 0, None
 
+    def _columns(self) -> list[int]:
+        """How many values are in each bin."""
+        return list(map(sum, zip_longest(*self._closed, self._head, fillvalue=0)))
+
     def _sums(self) -> Sequence[int]:
         """How many values of the closed slices are in each bin or a lower one."""
         if self._settled is None:
@@ -250,6 +254,8 @@ class RollingHistogram:
     def _fold(self, bins: Sequence[int], seconds: float, into: Lifetime) -> None:
         start = 0
         for bucket, last in enumerate((*_LE_BINS, BINS)):
+            if start >= len(bins):  # an idle slice, as a rule
+                break
             stop = max(start, last + 1 - self._low)
             into.buckets[bucket] += sum(bins[start:stop])
             start = stop

@@ -12,10 +12,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 from urllib.parse import quote, unquote_to_bytes
 
+from ..drivers.async_timeouts import AsyncTimeout
 from .logs.observed_request import CLIENT_GONE
 from .messages.disconnect import Disconnects, Flight, Receive
 from .messages.exchange import Header
 from .messages.inbound import BodyBrokenError, ClientGoneError, HopRequest, RequestHead
+from .messages.request_body import within
 from .messages.tunnel import TunnelEnd
 
 Send = Callable[[Any], Awaitable[None]]
@@ -28,10 +30,22 @@ class AsgiInbound:
     """A request that an ASGI server has; see Inbound. ASGI has no upgrades, trailers and interim responses."""
 
     __slots__ = (
-        "_adds", "_disconnects", "_first", "_flight", "_has_started", "_receive", "_send", "head", "hop", "trailers")
+        "_adds", "_disconnects", "_first", "_flight", "_has_started", "_patience", "_receive", "_send", "head", "hop",
+        "trailers")
 
-    def __init__(self, scope: Any, receive: Receive, send: Send, disconnects: Disconnects) -> None:
+    def __init__(self, scope: Any, receive: Receive, send: Send, disconnects: Disconnects, patience_s: float) -> None:
+        """A request as its server gives it.
+
+        Args:
+            scope: ASGI's.
+            receive: ASGI's.
+            send: ASGI's.
+            disconnects: Watch for a client that leaves.
+            patience_s: Longest wait for a message that tells whether there is a body, and for each piece of a streamed
+                answer to be taken, seconds.
+        """
         self._receive, self._send, self._disconnects = receive, send, disconnects
+        self._patience = AsyncTimeout("client", patience_s)
         self._flight: Flight | None = None
         self._first: Any = None  # message, if it was looked at before
         self._has_started = False
@@ -57,19 +71,18 @@ class AsgiInbound:
         if self._flight is None:
             self._flight = self._disconnects.enter(self._receive)
 
-    async def served_by(self, serve: Callable[[AsgiInbound], Awaitable[None]], patience_s: float) -> None:
+    async def served_by(self, serve: Callable[[AsgiInbound], Awaitable[None]]) -> None:
         """Let *serve* answer, and end quietly if it is cancelled since the client left.
 
         Nobody reads what is sent then. But middlewares that wait for an answer take it for an error if there is none.
 
         Args:
             serve: Answers.
-            patience_s: Longest wait for a message that tells whether there is a body, seconds.
         """
         head = self.head
         try:
             if not head.version.startswith("1") and not any(name == b"content-length" for name, _ in head.headers):
-                head.unsized = await self._has_body(patience_s)
+                head.unsized = await self._has_body()
             await serve(self)
         except ClientGoneError:
             await self._close()
@@ -82,10 +95,10 @@ class AsgiInbound:
             if self._flight is not None:
                 self._disconnects.leave(self._flight)
 
-    async def _has_body(self, patience_s: float) -> bool:
+    async def _has_body(self) -> bool:
         """Whether a body follows a head that does not say so. Who says nothing in time is taken to send one."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience_s):
+            async with asyncio.timeout(self._patience.timeout):
                 self._first = await self._receive()
         return self._first is None or bool(self._first.get("body")) or self._first.get("more_body", False)
 
@@ -104,7 +117,7 @@ class AsgiInbound:
     async def respond(self, status: int, headers: Sequence[Header], body: bytes) -> None:
         """See Inbound."""
         await self.start(status, headers)
-        await self.end(body)
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def start(self, status: int, headers: Sequence[Header]) -> None:
         """See Inbound."""
@@ -117,11 +130,14 @@ class AsgiInbound:
 
     async def write(self, piece: bytes) -> None:
         """See Inbound."""
-        await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        await self._taken({"type": "http.response.body", "body": piece, "more_body": True})
 
     async def end(self, piece: bytes, trailers: Sequence[Header] = ()) -> None:
         """See Inbound."""
-        await self._send({"type": "http.response.body", "body": piece, "more_body": False})
+        await self._taken({"type": "http.response.body", "body": piece, "more_body": False})
+
+    async def _taken(self, message: Any) -> None:
+        await within(self._patience, self._send(message), ClientGoneError)
 
 
 def _below(path: bytes, root: str) -> bytes:

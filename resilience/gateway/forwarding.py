@@ -6,7 +6,7 @@ streams back piece by piece; no more is read from either side than the other has
     for the client's next piece            client_timeout      408, or the connection is cut
     for all pieces of the client's body    upload_timeout      408
     for the pace of these pieces           upload_rate         408
-    for room in the client's connection    client_timeout      the connection is cut; HTTP/2: see front/http2_stream.py
+    for room in the client's connection    client_timeout      the connection is cut; see Inbound
     for the upstream to answer             command.timeout     504
     for the upstream's next piece          idle_timeout        the connection is cut
     for room in the upstream's connection  idle_timeout        502
@@ -34,7 +34,7 @@ from .messages.content import ACCEPTED, may_be_json
 from .messages.exchange import Header, InvalidRequestError, Request, UpstreamError, UpstreamStalledError
 from .messages.grpc_status import is_grpc, trailers_for
 from .messages.headers import to_client
-from .messages.inbound import ClientGoneError, HopRequest, Inbound
+from .messages.inbound import HopRequest, Inbound
 from .messages.problem import Problem, ReplacedAnswer, problem_of, too_large
 from .messages.request_body import SMALL_BODY_BYTES, BegunIntake, Intake, is_too_slow, within
 from .messages.tunnel import Tunnel
@@ -87,7 +87,7 @@ class Forwarder:
         """With bounds.
 
         Args:
-            client_timeout: Seconds for each piece that a client sends, or takes.
+            client_timeout: Seconds for each piece that a client sends.
             upload_timeout: Seconds for the whole of a request's body; None: no limit.
             upload_rate: Bytes a second that a client has to send at least; None: no limit.
             reserved: Folded names that no trailer of a client may have: services take them for the gateway's word.
@@ -285,7 +285,7 @@ class Forwarder:
         pace = None if service.config.min_rate is None else _Pace(service.config.min_rate)
         try:
             # The first piece, though it may be empty, makes ASGI servers send the head now.
-            await self._taken(inbound, inbound.write(begun + exchange.take()))
+            await inbound.write(begun + exchange.take())
             while not exchange.complete:
                 if pace is None:
                     await within(service.idle, exchange.more(), _stalled)
@@ -295,18 +295,14 @@ class Forwarder:
                     piece = exchange.take()
                     if pace is not None:
                         pace.size += len(piece)
-                    await self._taken(inbound, inbound.write(piece))
+                    await inbound.write(piece)
         except UpstreamError as error:
             exchange.failure = error
             if inbound.hop is not None and inbound.hop.takes_trailers and is_grpc(inbound.head):
                 told = problem_of(error, service.name)
-                await self._taken(inbound, inbound.end(b"", trailers_for(told.status, told.detail)))
+                await inbound.end(b"", trailers_for(told.status, told.detail))
             return
-        await self._taken(inbound, inbound.end(exchange.take(), exchange.trailers))
-
-    def _taken(self, inbound: Inbound, sending: Awaitable[None]) -> Awaitable[None]:
-        """Bound the time in which the client takes a piece, unless its server does that."""
-        return sending if inbound.head.bounds_taking else within(self._patience, sending, ClientGoneError)
+        await inbound.end(exchange.take(), exchange.trailers)
 
 
 class _Pace:

@@ -227,8 +227,8 @@ class Gateway:
                       send: Any) -> None:
         kind = scope["type"]
         if kind == "http":
-            await AsgiInbound(scope, receive, send, self._disconnects).served_by(
-                serve, self.config.gateway.client_timeout)
+            await AsgiInbound(
+                scope, receive, send, self._disconnects, self.config.gateway.client_timeout).served_by(serve)
         elif kind == "lifespan":
             await live(receive, send, self.known, self.close, self.closed)
         elif kind == "websocket":

@@ -41,13 +41,17 @@ class Admitted:
         request: What to send there.
         path: What was matched, in its canonical form and without the query.
         host: The Host header, in its canonical form.
-        parameters: The values of the parameters in the route's path, decoded.
     """
 
-    __slots__ = ("host", "parameters", "path", "request", "route")
+    __slots__ = ("_name", "host", "path", "request", "route")
 
-    def __init__(self, route: Route, request: Request, path: bytes, host: bytes, parameters: Mapping[str, str]) -> None:
-        self.route, self.request, self.path, self.host, self.parameters = route, request, path, host, parameters
+    def __init__(self, route: Route, request: Request, path: Path, host: bytes) -> None:
+        self.route, self.request, self.path, self._name, self.host = route, request, path.raw, path.name, host
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The values of the parameters in the route's path, decoded."""
+        return self.route.pattern.parameters(self._name)
 
 
 class Admission:
@@ -131,8 +135,7 @@ class Admission:
             method=head.method, target=raw, host=host.text or None if service.preserve_host else None,
             headers=to_upstream(headers, origin, PSEUDONYM), length=framing.length,
             body=b"" if framing.length == 0 else None, client=self._client(head) if self._tells_clients else None)
-        parameters = route.pattern.parameters(path.name) if route.pattern.names else {}
-        return Admitted(route, request, path.raw, host.text or b"", parameters)
+        return Admitted(route, request, path, host.text or b"")
 
     def _client(self, head: RequestHead) -> bytes | None:
         address = self._clients.address_of(head)

@@ -91,7 +91,8 @@ def run(*, seconds: int, repeat: int) -> Section:
 
 def _compare(stack: ExitStack, client_core: int, proxy_core: int, seconds: int, repeat: int) -> Section:
     directory = stack.enter_context(workplace())
-    service = _SERVICE % json.dumps(stack.enter_context(upstreams(client_core)).urls()[0])
+    up = stack.enter_context(upstreams(client_core))
+    service = _SERVICE % json.dumps([f"http://127.0.0.1:{port}" for port in up.healthy])
     routes = [Route.numbered(number) for number in range(ROUTES)]
     many = "".join(f'\n[[routes]]\nservice = "all"\n{route.lines}\n' for route in routes)
     gateways = {

@@ -8,10 +8,12 @@ from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from typing import Final
 
+from ...drivers.async_timeouts import AsyncTimeout
 from ..client_addresses import ClientAddresses
 from ..config.listeners import GatewaySettings
 from ..messages.exchange import Header
-from ..messages.inbound import Inbound, RefusedRequest, RequestHead
+from ..messages.inbound import ClientGoneError, Inbound, RefusedRequest, RequestHead
+from ..messages.request_body import within
 from .http1 import Http1Connection
 from .http2 import Http2Connection
 from .peers import Peers
@@ -54,6 +56,7 @@ class Front:
         self.peers = Peers(
             max_connections=settings.client_connections, rate=settings.client_rate, burst=settings.client_burst)
         self.clients = ClientAddresses.behind(settings.trusted_proxies)
+        self._patience = AsyncTimeout("client", settings.client_timeout)
         self.is_leaving = self.draining = False
         self._connections: set[Http1Connection | Http2Connection] = set()
         self._sweeping = False
@@ -75,7 +78,17 @@ class Front:
         settings = self._current()
         if settings is not self.settings:
             self.settings, self.clients = settings, ClientAddresses.behind(settings.trusted_proxies)
+            self._patience.timeout = settings.client_timeout
             self._configure_peers()
+
+    async def taken(self, writable: asyncio.Future[None]) -> None:
+        """Wait until a client has taken enough of what it was sent for *writable* to come to an end.
+
+        Raises:
+            ClientGoneError: It has not within client_timeout.
+        """
+        self.refresh()
+        await within(self._patience, writable, ClientGoneError)
 
     def _configure_peers(self) -> None:
         settings = self.settings

@@ -147,7 +147,7 @@ class Http1Exchange:
         self._send(piece, b"")
         connection = self._connection
         if connection.writable is not None:
-            await connection.writable
+            await connection.front.taken(connection.writable)
         if connection.gone:
             raise ClientGoneError
 
@@ -160,8 +160,9 @@ class Http1Exchange:
         if self._left and not self._bodyless:  # shorter than it was said to be
             raise ClientGoneError
         self.answered = True
-        if self._connection.writable is not None:
-            await self._connection.writable
+        connection = self._connection
+        if connection.writable is not None:
+            await connection.front.taken(connection.writable)
 
     def break_off(self) -> None:
         """Let the connection end by a reset, if its end would say that the answer is complete (RFC 9112, 8)."""

@@ -56,15 +56,12 @@ class RequestHead:
         unsized: Whether a body follows whose length no header says, as HTTP/2 can have it. In HTTP/1.1, headers say so.
         is_duplex: Whether its body may go on beside the answer, which must then have begun.
         has_come: Whether the request is complete already, without trailers.
-        bounds_taking: Whether its server itself gives up a client that takes nothing of an answer: on a connection that
-            several answers share, nobody else can tell.
     """
 
     __slots__ = (
         "certificate", "client", "headers", "method", "path", "query", "scheme", "server", "unsized", "version")
     is_duplex: bool = False
     has_come: bool = False
-    bounds_taking: bool = False
 
     def __init__(self, method: str, path: bytes, query: bytes, version: str, scheme: str, headers: Sequence[Header],
                  client: tuple[str, int] | None, server: tuple[str, int] | None,
@@ -78,7 +75,7 @@ class StreamHead(RequestHead):
     """The head of a request that has a stream of HTTP/2 to itself."""
 
     __slots__ = ("has_come",)
-    is_duplex = bounds_taking = True
+    is_duplex = True
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -117,6 +114,9 @@ class HopRequest:
 
 class Inbound(Protocol):
     """One request of a client, and the way back. Of one task.
+
+    It gives up a client that takes nothing of an answer for client_timeout: on a connection that several answers share,
+    nobody else can tell. Then write() and end() raise ClientGoneError.
 
     Attributes:
         head: The request's head.

@@ -91,6 +91,8 @@ class Pattern:
 
     def parameters(self, name: bytes) -> dict[str, str]:
         """The values of its parameters in a path's *name*, which it takes, as text."""
+        if not self.names:
+            return {}
         segments = name.split(b"/", len(self.segments) + 1)
         return {each: segments[position + 1].decode("utf-8", "replace") for each, position in self.names}
 

@@ -17,7 +17,7 @@ have the same host and path, which are tried in turn.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import attrs
 
@@ -28,7 +28,7 @@ from .predicates import Check
 
 T = TypeVar("T")
 
-_ORDER: Final = tuple(KINDS)
+_NOTHING: Final[dict[bytes, Any]] = {}  # what a node has none of; nothing is ever put there
 
 
 class MethodNotAllowedError(Exception):
@@ -71,24 +71,31 @@ class Entry(Generic[T]):
         return -self.priority, -self.count
 
 
-Entries = list[Entry[T]]
+Entries = tuple[Entry[T], ...]  # in the order in which they are tried
+
+
+def _with(entries: Entries[T], entry: Entry[T]) -> Entries[T]:
+    return tuple(sorted((*entries, entry), key=lambda each: each.rank))
 
 
 @attrs.define
 class _Node(Generic[T]):
-    """The routes whose paths begin with the same segments."""
+    """The routes whose paths begin with the same segments. Of what it has none of it has no object of its own."""
 
-    literals: dict[bytes, _Node[T]] = attrs.field(factory=dict)
-    parameters: dict[str, _Node[T]] = attrs.field(factory=dict)  # by kind, in the order of KINDS
-    here: Entries[T] = attrs.field(factory=list)
-    below: Entries[T] = attrs.field(factory=list)
+    literals: dict[bytes, _Node[T]] = _NOTHING
+    parameters: tuple[tuple[str, _Node[T]], ...] = ()  # by kind, in the order of KINDS
+    here: Entries[T] = ()
+    below: Entries[T] = ()
 
     def after(self, segment: bytes | Parameter) -> _Node[T]:
-        if not isinstance(segment, Parameter):
-            return self.literals.setdefault(segment, _Node())
-        node = self.parameters.setdefault(segment.kind, _Node())
-        self.parameters = {kind: self.parameters[kind] for kind in _ORDER if kind in self.parameters}
-        return node
+        if isinstance(segment, Parameter):
+            known = dict(self.parameters)
+            node = known.setdefault(segment.kind, _Node())
+            self.parameters = tuple((kind, known[kind]) for kind in KINDS if kind in known)
+            return node
+        if self.literals is _NOTHING:
+            self.literals = {}
+        return self.literals.setdefault(segment, _Node())
 
 
 @attrs.define
@@ -102,15 +109,16 @@ class _Table(Generic[T]):
     def add(self, pattern: Pattern, entry: Entry[T]) -> None:
         whole = pattern.exact
         if whole is not None:
-            entries = self.exact.setdefault(whole, [])
+            self.exact[whole] = _with(self.exact.get(whole, ()), entry)
+            return
+        node = self.root
+        for segment in pattern.segments:
+            node = node.after(segment)
+        if pattern.wildcard:
+            node.below = _with(node.below, entry)
         else:
-            node = self.root
-            for segment in pattern.segments:
-                node = node.after(segment)
-            entries = node.below if pattern.wildcard else node.here
-            self.depth = max(self.depth, len(pattern.segments))
-        entries.append(entry)
-        entries.sort(key=lambda each: each.rank)
+            node.here = _with(node.here, entry)
+        self.depth = max(self.depth, len(pattern.segments))
 
     def find(self, path: bytes, head: RequestHead, others: set[str]) -> T | None:
         entries = self.exact.get(path)
@@ -142,7 +150,7 @@ def _walk(node: _Node[T], segments: list[bytes], position: int, head: RequestHea
         child = node.literals.get(segment)
         found = None if child is None else _walk(child, segments, position + 1, head, others)
         if found is None and node.parameters and segment and b"%" not in segment and b";" not in segment:
-            for kind, child in node.parameters.items():
+            for kind, child in node.parameters:
                 if KINDS[kind](segment):
                     found = _walk(child, segments, position + 1, head, others)
                     if found is not None:

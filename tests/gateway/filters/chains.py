@@ -11,6 +11,7 @@ from resilience.gateway.messages.exchange import Request
 from resilience.gateway.messages.inbound import RequestHead
 from resilience.gateway.request_mapping import Admitted
 from resilience.gateway.routes import Route
+from resilience.gateway.routing.paths import canonical
 from resilience.gateway.routing.patterns import Pattern
 
 
@@ -29,7 +30,7 @@ def admitted(chain, request, path=b"/x"):
     """A request on a route with these filters."""
     settings = RouteConfig(path="/*", service="up")
     route = Route("route", NoService(), "up", settings, chain, Pattern.parse("/*"), None, None)
-    return Admitted(route, request, path, b"gw", {})
+    return Admitted(route, request, canonical(path), b"gw")
 
 
 class Client:
