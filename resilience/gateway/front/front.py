@@ -35,6 +35,7 @@ class Front:
         clients: Know the trusted proxies, whose connections and requests are not counted as those of one client.
         is_leaving: Whether clients are asked to send their next requests elsewhere; requests are served as ever.
         draining: Whether no more requests are wanted.
+        failed_handshakes: Connections that came to nothing before their first request could come, by the reason.
     """
 
     def __init__(self, serve: Serve, settings: GatewaySettings, loop: asyncio.AbstractEventLoop,
@@ -55,6 +56,7 @@ class Front:
             max_connections=settings.client_connections, rate=settings.client_rate, burst=settings.client_burst)
         self.clients = ClientAddresses.behind(settings.trusted_proxies)
         self.is_leaving = self.draining = False
+        self.failed_handshakes: dict[str, int] = {}
         self._connections: set[Http1Connection | Http2Connection] = set()
         self._sweeping = False
         self._date, self._date_at = b"", -1
@@ -62,7 +64,7 @@ class Front:
 
     def succeed(self, front: Front) -> None:
         """Count the clients of another *front*, whose place this one takes, as its own: no limit is refilled."""
-        self.peers = front.peers
+        self.peers, self.failed_handshakes = front.peers, front.failed_handshakes
         self._configure_peers()
 
     @property
