@@ -12,6 +12,7 @@ from ..client_addresses import ClientAddresses
 from ..config.listeners import GatewaySettings
 from ..messages.exchange import Header
 from ..messages.inbound import Inbound, RefusedRequest, RequestHead
+from ..open_files import room_for
 from .http1 import Http1Connection
 from .http2 import Http2Connection
 from .peers import Peers
@@ -31,6 +32,7 @@ class Front:
     Attributes:
         serve: Answers one request; see Inbound.
         settings: Of the listener.
+        most_connections: As its settings say, or fewer, if the process may have no more files open.
         peers: Its clients, and what they are allowed.
         clients: Know the trusted proxies, whose connections and requests are not counted as those of one client.
         is_leaving: Whether clients are asked to send their next requests elsewhere; requests are served as ever.
@@ -50,6 +52,7 @@ class Front:
             refused: Is told of requests that are refused here; None: nobody is.
         """
         self.serve, self.settings, self.loop = serve, settings, loop
+        self.most_connections = room_for(settings.max_connections)
         self._refused = refused
         self._current: Callable[[], GatewaySettings] = (lambda: settings) if current is None else current
         self.peers = Peers(
@@ -77,6 +80,7 @@ class Front:
         settings = self._current()
         if settings is not self.settings:
             self.settings, self.clients = settings, ClientAddresses.behind(settings.trusted_proxies)
+            self.most_connections = room_for(settings.max_connections)
             self._configure_peers()
 
     def _configure_peers(self) -> None:
@@ -90,7 +94,7 @@ class Front:
         if not self._sweeping:
             self._sweeping = True
             self.loop.call_later(SWEEP_EVERY_S, self._sweep)
-        return len(self._connections) <= self.settings.max_connections
+        return len(self._connections) <= self.most_connections
 
     def leave(self, connection: Http1Connection | Http2Connection) -> None:
         """A connection has ended."""

@@ -183,7 +183,7 @@ class Listener:
     def _take_in(self, accepted: socket.socket, peer: tuple[str, int]) -> None:
         """Make a connection of an *accepted* socket, unless there are too many."""
         self.front.refresh()
-        if len(self._arriving) + self.front.connections >= self.front.settings.max_connections:
+        if len(self._arriving) + self.front.connections >= self.front.most_connections:
             accepted.close()
             return
         task = self.front.loop.create_task(self._arrive(accepted, peer[:2]))
