@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from resilience import ConfigError, Registry
+from resilience import ConfigError, Registry, cli
 from resilience.gateway.config import CertificateSettings, TlsSettings
 from resilience.gateway.config.listeners import GatewaySettings
 from resilience.gateway.front.certificates import Notices, Validity
@@ -101,6 +101,21 @@ def test_who_runs_a_gateway_is_told_once_before_a_certificate_ends(
     assert ([] if level is None else [level]) == [record.levelno for record in caplog.records]
     assert text in caplog.text
     assert level is None or f"the certificate in {file} " in caplog.text
+
+
+def test_check_warns_of_a_certificate_that_has_ended(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text(f"""
+[gateway.tls]
+certificates = [{{ certificate_file = "{Authority(tmp_path).certificate("server", 30, BEGIN - dt.timedelta(days=365))}" }}]
+[services.up]
+endpoints = ["http://127.0.0.1:9001"]
+[[routes]]
+path = "/*"
+service = "up"
+""")
+    assert " (1 service, 1 route)" == cli._check_gateway(str(file))
+    assert "has expired on 2025-01-31 00:00 UTC" in caplog.text
 
 
 def test_of_what_is_no_certificate_nobody_can_tell(tmp_path: Path) -> None:
