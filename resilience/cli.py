@@ -228,13 +228,16 @@ def _check_registry(file: str) -> None:
 
 def _check_gateway(file: str) -> str:
     """Check the file of a gateway as a start would; what there is in it, in brackets."""
-    from .gateway import Gateway, config
+    from .gateway import Gateway, config, server
+    from .gateway.front.tls import TlsContexts
     from .gateway.registry_host import RegistryHost
     from .registry import Registry
 
     sys.path.append("")  # as does the gateway, for filters
     settings = config.load(file)
-    Gateway(settings, registry=Registry())
+    for side in server.sides(Gateway(settings, registry=Registry())):
+        if side.settings.tls is not None:
+            TlsContexts(side.settings.tls)  # says which certificates will soon be of no use
     if settings.registry is not None:
         RegistryHost(settings.registry).prepared()
     routes = len(settings.routes) + (0 if settings.private is None else len(settings.private.routes))

@@ -13,15 +13,16 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from .hints import suspicions, syntax_hint, unknown
+from .hints import in_dots, suspicions, syntax_hint, unknown
 from .locator import line_at, lines_of
 from .mistakes import ConfigFileError, Mistake, Place, shown
 from .structure import mistakes_in, structured, told
 
 _T = TypeVar("_T")
+#: Larger than any file that people write; a device such as /dev/zero has no end.
+MAX_BYTES: Final = 16 * 1024 * 1024
 _POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _BARE = re.compile(r"[A-Za-z0-9_-]+").fullmatch
 _DEEPEST = 4  # commands.KEY.breaker.open_for
@@ -171,11 +172,25 @@ class Document:
 
 
 def content_of(path: str | os.PathLike[str]) -> bytes | OSError | ValueError:
-    """The bytes of a file, or why there are none; ValueError is that of a NUL in the name."""
+    """The bytes of a file, or why there are none; ValueError is that of a NUL in the name, or of too many bytes."""
     try:
-        return Path(path).read_bytes()
+        return read_whole(path)
     except (OSError, ValueError) as error:
         return error
+
+
+def read_whole(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is larger than MAX_BYTES, or its name is none.
+    """
+    with open(path, "rb") as file:
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"it is larger than {MAX_BYTES // 2**20} MiB")
+    return content
 
 
 def _odd_keys(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -195,12 +210,12 @@ def _broken(text: str, file: str, message: str) -> Mistake:
         if number is not None:
             return Mistake(file, text.count("\n", 0, number.start()) + 1, "", "has a number of too many digits")
         return Mistake(file, 1, "", f"is not TOML: {message}")
-    lines = text.split("\n")
+    lines, why = text.split("\n"), message[: position.start()]
     if position.group(1) is None:
-        return Mistake(file, len(lines), "", f"is not TOML: {message[: position.start()]}")
+        return Mistake(file, len(lines), "", f"is not TOML: {why}")
     line, column = int(position.group(1)), int(position.group(2))
-    hint = syntax_hint(lines[line - 1], column)
-    return Mistake(file, line, "", f"is not TOML: {message[: position.start()]}{f'; {hint}' if hint else ''}")
+    hint = syntax_hint(lines[line - 1], column, why)
+    return Mistake(file, line, "", f"is not TOML: {in_dots(why)}{f'; {hint}' if hint else ''}")
 
 
 def _dotted(path: tuple[str | int, ...]) -> str:

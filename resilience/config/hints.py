@@ -38,6 +38,14 @@ _PYTHON: Final = re.compile(r"(?<![\w'\".])(?<!not )(None)(?![\w'\"])|(?<![\w'\"
 _ARGUMENT: Final = re.compile(r"\b([a-z_]+)=('[a-z_]+'|None|True|False)(?!\w)")
 #: A value of a policy, as Python shows it, which stays as it is.
 _VALUE: Final = re.compile(r"([A-Z]\w*\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))")
+_KEY_OF_TOMLLIB: Final = re.compile(r"\('[^()]*'(?:,|, '[^()]*')?\)")
+#: By how tomllib's message begins.
+_OF_TOMLLIB: Final = {
+    "Cannot declare": "write all that belongs to a table below one header",
+    "Cannot overwrite": "this name has a value already; keep one of the two",
+    "Cannot mutate": "it has a value already, which is all of it",
+    "Unescaped '\\'": "write the text in single quotes, or each \\ twice"}
+_OPEN_BRACE: Final = re.compile(r"\{[^}\"']*$")
 _TUPLE: Final = re.compile(r"\b(such as|did you mean) \(([^()]*)\)")
 _IN_TOML: Final = {"None": "false", "True": "true", "False": "false"}
 
@@ -57,10 +65,26 @@ def _words_of_toml(message: str) -> str:
     return _PYTHON.sub(lambda found: _IN_TOML[found[0]], message)
 
 
-def syntax_hint(line: str, column: int) -> str:
-    """What to write instead of what is no TOML, from *column* (from 1) of a *line* on; empty if nothing is known."""
+def in_dots(message: str) -> str:
+    """A *message* of tomllib with the keys in it as TOML writes them, with dots between their parts."""
+    return _KEY_OF_TOMLLIB.sub(lambda found: "[" + ".".join(re.findall(r"'([^']*)'", found[0])) + "]", message)
+
+
+def syntax_hint(line: str, column: int, why: str = "") -> str:
+    """What to write instead of what is no TOML; empty if nothing is known.
+
+    Args:
+        line: Where it stands.
+        column: Where it begins there, from 1.
+        why: What tomllib says of it.
+    """
     if "\0" in line:
         return "the line holds a NUL character"
+    if column > len(line) and _OPEN_BRACE.search(line):
+        return "a table in braces ends on the line that it begins on; write it as a [table] of its own, or on one line"
+    known = next((hint for beginning, hint in _OF_TOMLLIB.items() if why.startswith(beginning)), None)
+    if known is not None:
+        return known
     unit = next((found for found in _UNIT.finditer(line) if found.start(1) < column <= found.end() + 1), None)
     if unit is not None:
         number = float(unit[1].replace("_", ""))

@@ -138,6 +138,10 @@ class Listeners:
         """Whether there is any."""
         return bool(self._open)
 
+    def open(self) -> list[tuple[str, Listener]]:
+        """Those that are open, by the names of their tables."""
+        return [(name, each.listener) for name, each in list(self._open.items())]
+
     def send_away(self) -> None:
         """Ask all clients to send their next requests elsewhere; go on serving."""
         for each in self._open.values():

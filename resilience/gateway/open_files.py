@@ -1,8 +1,8 @@
 """Open files: each connection is one, be it to a client or to an upstream. A process may have so many at once.
 
 Many systems begin with a limit of 1024, for the sake of programs that wait by select(), and let a process raise it up
-to another one, the hard limit. A gateway that is at its limit closes connections as soon as they are made, or lets
-them wait.
+to another one, the hard limit. A gateway that is at its limit can ask no service anything: so clients, who may open as
+many connections as they like, get three quarters of it, and the rest is for connections to services, and for files.
 """
 
 from __future__ import annotations
@@ -12,7 +12,25 @@ from typing import Final
 
 #: More are of no use, and some programs count up to their limit.
 _MOST: Final = 1 << 20
+#: What a process opens of its own, and connections to a few services.
+_LEAST_RESERVE: Final = 64
 _logger = logging.getLogger("resilience.gateway")
+
+
+def room_for(connections: int) -> int:
+    """How many connections of clients there may be at once, of as many as the settings of a listener allow.
+
+    Args:
+        connections: As the settings say.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows, which has no such limit
+        return connections
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit == resource.RLIM_INFINITY:
+        return connections
+    return min(connections, max(1, limit - max(_LEAST_RESERVE, limit // 4)))
 
 
 def allow_open_files(connections: int) -> None:
@@ -23,7 +41,7 @@ def allow_open_files(connections: int) -> None:
     """
     try:
         import resource
-    except ImportError:  # Windows, which has no such limit
+    except ImportError:
         return
     limit, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)
@@ -35,6 +53,6 @@ def allow_open_files(connections: int) -> None:
             _logger.debug("the limit of open files stays at %d", limit)
     if resource.RLIM_INFINITY != limit < connections:
         _logger.warning(
-            "a process may have %d open files at once, fewer than the connections of max_connections (%d); more are "
-            "closed or wait. Raise the limit (ulimit -n, LimitNOFILE of systemd), or lower max_connections", limit,
-            connections)
+            "a process may have %d open files at once, and a part of them is for connections to services: clients can "
+            "have %d connections, fewer than max_connections (%d); more are closed. Raise the limit (ulimit -n, "
+            "LimitNOFILE of systemd), or lower max_connections", limit, room_for(connections), connections)

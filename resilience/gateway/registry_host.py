@@ -11,7 +11,6 @@ import contextlib
 import functools
 import logging
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Final
 
 from ..discovery.registry.application import Owner, RegistryApplication
@@ -20,6 +19,7 @@ from ..discovery.registry.peers import PeerPlace, StoragePlace
 from ..discovery.registry.request import REPLICATION
 from ..errors import ConfigError
 from ..shared.redis_client import redis_module
+from .config.contents import of_files
 from .config.endpoints import EndpointConfig
 from .config.registry import PeerSettings, RegistryConfig
 from .config.secrets import secret_of
@@ -148,9 +148,10 @@ def _token_of(peer: PeerSettings) -> bytes:
 
 def _authorities_of(peer: PeerSettings) -> bytes:
     try:
-        return b"" if peer.ca_file is None else Path(peer.ca_file).read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{peer.ca_file} cannot be read: {error.strerror}", "ca_file") from None
+        return b"".join(of_files(peer.ca_file))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{peer.ca_file} cannot be read: {getattr(error, 'strerror', None) or error}", "ca_file") from None
 
 
 def asking(peer: PeerSettings, client: UpstreamClient) -> Ask:

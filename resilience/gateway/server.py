@@ -21,6 +21,7 @@ from ..registry import Registry, default_registry
 from .config import GatewayConfig, GatewaySettings
 from .front.asgi_bridge import App
 from .gateway import Gateway
+from .listener_metrics import METRICS
 from .listeners import Listeners, Served
 from .logs.messages import MessageHandler
 from .open_files import allow_open_files
@@ -67,10 +68,12 @@ async def serve(gateway: Gateway, *, admin: App | None = None, ready: Callable[[
     stop, served = asyncio.Event(), sides(gateway)
     if admin is not None and gateway.config.admin is not None:
         served.append(Served.app(admin, gateway.config.admin.bind))
+    listeners = Listeners(drain_s=gateway.config.gateway.drain_timeout)
+    METRICS.of(gateway.registry).adopt(listeners)
     try:
         with signals_set(stop):
             if await is_known(gateway, stop):
-                await listen(served, stop, ready, Listeners(drain_s=gateway.config.gateway.drain_timeout))
+                await listen(served, stop, ready, listeners)
     finally:
         gateway.close()
         await gateway.closed()
@@ -210,3 +213,12 @@ def log_to_stderr() -> None:
         upstreams.addFilter(lambda record: hasattr(record, "upstream"))
         logger.addHandler(handler)
         logger.addHandler(upstreams)
+        sys.unraisablehook = _log_unraisable
+
+
+def _log_unraisable(told: sys.UnraisableHookArgs) -> None:
+    """Log an exception that nobody can be told of. Python would print it, and wait for who reads that."""
+    if told.exc_type is UnicodeDecodeError and isinstance(told.object, bytes):
+        _logger.debug("a client asks for a certificate of the name %r, which ssl rejects", told.object)
+        return
+    _logger.error("%s %r", told.err_msg or "an exception is ignored in", told.object, exc_info=told.exc_value)

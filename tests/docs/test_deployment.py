@@ -13,12 +13,13 @@ import sys
 import tomllib
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import kubernetes_validate
 import pytest
 import redis
 import yaml
-from pages import DOCS
+from pages import DOCS, rows
 
 from tests.discovery.registry.harness import RegistryProcess
 from tests.gateway.harness import Gateway, Upstream, eventually, free_port
@@ -74,6 +75,20 @@ def seconds(text):
 def test_the_compose_file_fits_the_published_schema():
     run = program("check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(EXAMPLES / "compose.yaml"))
     assert 0 == run.returncode, run.stdout + run.stderr
+
+
+def test_each_alert_fires_when_it_should_and_asks_for_metrics_that_there_are(promtool):
+    run = subprocess.run([promtool, "test", "rules", str(Path(__file__).with_name("alerts_test.yaml"))],
+                         capture_output=True, text=True, check=False)
+    assert 0 == run.returncode, run.stdout + run.stderr
+    alerts = yaml.safe_load(text_of("alerts.yaml"))["groups"][0]["rules"]
+    tried = Path(__file__).with_name("alerts_test.yaml").read_text(encoding="utf-8")
+    told = {row[0]: set(row[2].split(", ")) for row in rows((DOCS / "reference/prometheus.md").read_text(encoding="utf-8")) if len(row) == 4}
+    for alert in alerts:
+        assert 2 == len(re.findall(rf"\b{alert['alert']}\b", tried)), alert["alert"]
+        [metric] = set(re.findall(r"resilience_\w+", alert["expr"]))
+        shown = set(re.findall(r"labels\.(\w+)", json.dumps(alert["annotations"]))) - {"instance"}
+        assert shown <= told[metric], (alert["alert"], shown)
 
 
 def test_the_manifests_fit_the_published_schemas_of_kubernetes():

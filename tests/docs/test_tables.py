@@ -88,6 +88,7 @@ from resilience.gateway.format.schema_filter import JsonSchemaFilter
 from resilience.gateway.limits.door import door_of
 from resilience.gateway.limits.request_limit import policy_of
 from resilience.gateway.limits.shared_limit import shared_limit_named
+from resilience.gateway.listener_metrics import METRICS as LISTENERS
 from resilience.gateway.logs.request_statistics import statistics_of
 from resilience.gateway.mirroring import METRICS as MIRRORS
 from resilience.gateway.services import service_command
@@ -263,6 +264,7 @@ def test_every_metric_is_in_the_table_with_its_type_and_labels(registry):
     statistics_of(registry)
     SOURCES.of(registry)
     MIRRORS.of(registry).adopt(None, {})
+    LISTENERS.of(registry)
     door_of(registry, "gateway", gateway_config.SheddingSettings(), ClientAddresses(bool))
     with Change() as change:
         settings = SharedSettings(url="redis://h", circuits=SharedCircuits())

@@ -45,4 +45,4 @@ def test_a_limit_that_is_too_low_for_the_connections_of_either_side_is_told() ->
     limits, said = result(128, 512, PRIVATE)
     assert limits == "512 512"
     assert "512 open files" in said
-    assert "max_connections (600)" in said
+    assert "clients can have 384 connections, fewer than max_connections (600)" in said

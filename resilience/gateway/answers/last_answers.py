@@ -2,7 +2,8 @@
 
 This is no cache: while the service answers, each request goes there. What is kept is what a shared cache might keep
 (RFC 9111, section 3): answers with status 200 to GET requests without Authorization, that do not say ``no-store``,
-``private``, ``no-cache`` or ``must-revalidate``, set no cookie, and vary by nothing but the encoding. A shorter
+``private``, ``no-cache`` or ``must-revalidate``, set no cookie, and vary by nothing but the encoding. Of a request with
+a body they are nobody else's, since some services go by it. A shorter
 ``stale-if-error`` of their own is heeded, less what of it was over when they came; and with ``s-maxage`` they are given
 only while they are fresh, since it says to a shared cache what ``proxy-revalidate`` does (RFC 9111, 5.2.2.10). Bounded
 in bytes, with what they are found by; the one used least recently goes first.
@@ -91,7 +92,7 @@ class LastAnswers:
     @staticmethod
     def could_keep(request: Request) -> bool:
         """Whether an answer to this request might be kept."""
-        return request.method == "GET" and not any(
+        return request.method == "GET" and request.length == 0 and not any(
             name in (b"authorization", b"range") or (name == b"cache-control" and b"no-store" in value.lower())
             for name, value in request.headers)
 

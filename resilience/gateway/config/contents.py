@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import attrs
 
+from ...config.document import read_whole
 from ...errors import ConfigError
 from .secrets import with_secret
 
@@ -54,7 +54,8 @@ def of_files(*paths: Any) -> Iterator[bytes]:
 
     Raises:
         OSError: One cannot be read.
+        ValueError: One is too large to be what it is taken for.
     """
     for path in paths:
         if isinstance(path, str):
-            yield Path(path).read_bytes()
+            yield read_whole(path)

@@ -14,6 +14,7 @@ from ..config.listeners import GatewaySettings
 from ..messages.exchange import Header
 from ..messages.inbound import ClientGoneError, Inbound, RefusedRequest, RequestHead
 from ..messages.request_body import within
+from ..open_files import room_for
 from .http1 import Http1Connection
 from .http2 import Http2Connection
 from .peers import Peers
@@ -33,10 +34,12 @@ class Front:
     Attributes:
         serve: Answers one request; see Inbound.
         settings: Of the listener.
+        most_connections: As its settings say, or fewer, if the process may have no more files open.
         peers: Its clients, and what they are allowed.
         clients: Know the trusted proxies, whose connections and requests are not counted as those of one client.
         is_leaving: Whether clients are asked to send their next requests elsewhere; requests are served as ever.
         draining: Whether no more requests are wanted.
+        failed_handshakes: Connections that came to nothing before their first request could come, by the reason.
     """
 
     def __init__(self, serve: Serve, settings: GatewaySettings, loop: asyncio.AbstractEventLoop,
@@ -51,6 +54,7 @@ class Front:
             refused: Is told of requests that are refused here; None: nobody is.
         """
         self.serve, self.settings, self.loop = serve, settings, loop
+        self.most_connections = room_for(settings.max_connections)
         self._refused = refused
         self._current: Callable[[], GatewaySettings] = (lambda: settings) if current is None else current
         self.peers = Peers(
@@ -58,6 +62,7 @@ class Front:
         self.clients = ClientAddresses.behind(settings.trusted_proxies)
         self._patience = AsyncTimeout("client", settings.client_timeout)
         self.is_leaving = self.draining = False
+        self.failed_handshakes: dict[str, int] = {}
         self._connections: set[Http1Connection | Http2Connection] = set()
         self._sweeping = False
         self._date, self._date_at = b"", -1
@@ -65,7 +70,7 @@ class Front:
 
     def succeed(self, front: Front) -> None:
         """Count the clients of another *front*, whose place this one takes, as its own: no limit is refilled."""
-        self.peers = front.peers
+        self.peers, self.failed_handshakes = front.peers, front.failed_handshakes
         self._configure_peers()
 
     @property
@@ -79,6 +84,7 @@ class Front:
         if settings is not self.settings:
             self.settings, self.clients = settings, ClientAddresses.behind(settings.trusted_proxies)
             self._patience.timeout = settings.client_timeout
+            self.most_connections = room_for(settings.max_connections)
             self._configure_peers()
 
     async def taken(self, writable: asyncio.Future[None]) -> None:
@@ -101,7 +107,7 @@ class Front:
         if not self._sweeping:
             self._sweeping = True
             self.loop.call_later(SWEEP_EVERY_S, self._sweep)
-        return len(self._connections) <= self.settings.max_connections
+        return len(self._connections) <= self.most_connections
 
     def leave(self, connection: Http1Connection | Http2Connection) -> None:
         """A connection has ended."""

@@ -15,6 +15,7 @@ import contextlib
 import errno
 import logging
 import socket
+import ssl
 from math import inf
 from typing import Final
 
@@ -33,6 +34,10 @@ _SAY_EVERY_S: Final = 10.0
 _ARRIVAL_S: Final = 0.5
 #: So many turns of the event loop read whatever the kernel has of a request.
 _TURNS: Final = 3
+_BAD_CERTIFICATE: Final = "client_certificate"
+#: Why a connection came to nothing, by the first of these kinds that fits.
+_REASONS: Final = ((ssl.SSLCertVerificationError, _BAD_CERTIFICATE), (TimeoutError, "timeout"),
+                   (ProxyProtocolError, "proxy_protocol"), (Exception, "other"))
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _logger = logging.getLogger("resilience.gateway")
 
@@ -90,7 +95,7 @@ class Listener:
         self._sockets: list[socket.socket] = []  # those of them that no server closes
         self._servers: list[asyncio.Server] = []
         self._arriving: set[asyncio.Task[None]] = set()
-        self._said_at = -inf
+        self._said_at = self._told_at = -inf
         self._has_successor = False  # which takes in those that wait to be accepted
         self._left: list[tuple[socket.socket, tuple[str, int]]] = []  # those that waited when it stopped
 
@@ -178,7 +183,7 @@ class Listener:
     def _take_in(self, accepted: socket.socket, peer: tuple[str, int]) -> None:
         """Make a connection of an *accepted* socket, unless there are too many."""
         self.front.refresh()
-        if len(self._arriving) + self.front.connections >= self.front.settings.max_connections:
+        if len(self._arriving) + self.front.connections >= self.front.most_connections:
             accepted.close()
             return
         task = self.front.loop.create_task(self._arrive(accepted, peer[:2]))
@@ -199,7 +204,7 @@ class Listener:
                 context = None if self.tls is None else self.tls.current(loop.time())
                 await loop.connect_accepted_socket(lambda: connection, accepted, ssl=context)
         except (OSError, ProxyProtocolError) as error:  # TimeoutError and SSLError are such
-            _logger.debug("a connection of %s came to nothing: %s", peer[0], error)
+            self._came_to_nothing(error, peer[0])
         except BaseException:
             accepted.close()
             raise
@@ -208,6 +213,19 @@ class Listener:
                 accepted.close()
                 if connection is not None:
                     connection.peer.leave()
+
+
+    def _came_to_nothing(self, error: Exception, client: str) -> None:
+        """Count a connection that has ended before its first request; say now and then whose certificate was bad."""
+        reason = next(reason for kind, reason in _REASONS if isinstance(error, kind))
+        counts, now = self.front.failed_handshakes, self.front.loop.time()
+        counts[reason] = counts.get(reason, 0) + 1
+        if reason == _BAD_CERTIFICATE and now - self._told_at >= _SAY_EVERY_S:
+            self._told_at = now
+            _logger.warning("the certificate of a client, %s, was rejected: %s; %d so far", client,
+                            getattr(error, "verify_message", "") or error, counts[reason])
+        else:
+            _logger.debug("a connection of %s came to nothing: %s", client, error)
 
 
 def _accepted(listening: socket.socket) -> list[tuple[socket.socket, tuple[str, int]]]:

@@ -18,6 +18,7 @@ import attrs
 from ...core.checks import text
 from ...errors import ConfigError
 from ..config.checks import checked, filled, one_of
+from .certificates import Notices, Validity
 
 #: Files are looked at no more often, and only when somebody connects.
 LOOK_EVERY_S: Final = 1.0
@@ -68,6 +69,8 @@ class TlsSettings:
         certificates: At least one; the first serves whoever asks for no name, or for an unknown one.
         client_ca_file: Certificates in PEM of the authorities that clients' certificates are verified by; None: clients
             are not asked for any.
+        client_crl_file: Lists in PEM of the clients' certificates that their authorities have revoked, one of each
+            authority; None: none is.
         client_certificates: Whether a client must have one, with a client_ca_file: "required" (also None), or
             "optional".
         min_version: "1.2" or "1.3".
@@ -75,22 +78,23 @@ class TlsSettings:
 
     certificates: tuple[CertificateSettings, ...] = attrs.field(validator=filled)
     client_ca_file: str | None = attrs.field(default=None, validator=text(optional=True))
+    client_crl_file: str | None = attrs.field(default=None, validator=text(optional=True))
     client_certificates: str | None = attrs.field(
         default=None, validator=checked(one_of(tuple(_ASKED), "client_certificates"), optional=True))
     min_version: str = attrs.field(default="1.2", validator=checked(one_of(tuple(_VERSIONS), "min_version")))
 
     def __attrs_post_init__(self) -> None:
-        if self.client_ca_file is None and self.client_certificates is not None:
-            raise ConfigError("client_certificates means nothing without client_ca_file: clients are not asked for any",
-                              "client_certificates")
+        for name in ("client_certificates", "client_crl_file"):
+            if self.client_ca_file is None and getattr(self, name) is not None:
+                raise ConfigError(
+                    f"{name} means nothing without client_ca_file: clients are not asked for certificates", name)
         context_of(self)
 
     def files(self) -> Iterator[str]:
         """The paths of all files."""
         for each in self.certificates:
             yield from (file for file in (each.certificate_file, each.key_file) if file is not None)
-        if self.client_ca_file is not None:
-            yield self.client_ca_file
+        yield from (file for file in (self.client_ca_file, self.client_crl_file) if file is not None)
 
 
 def context_of(settings: TlsSettings, protocols: Sequence[str] = ("http/1.1",)) -> ssl.SSLContext:
@@ -127,15 +131,25 @@ def _context(settings: TlsSettings, certificate: CertificateSettings, protocols:
     context.set_alpn_protocols([*protocols])
     certificate.load(context)
     if settings.client_ca_file is not None:
-        try:
-            context.load_verify_locations(cafile=settings.client_ca_file)
-        except ssl.SSLError:
-            raise ConfigError(f"{settings.client_ca_file} has no certificates in PEM", "client_ca_file") from None
-        except OSError as error:
-            raise ConfigError(
-                f"{settings.client_ca_file} cannot be read ({error.strerror})", "client_ca_file") from None
+        _trust(context, settings.client_ca_file, "client_ca_file", "certificates")
         context.verify_mode = _ASKED[settings.client_certificates or "required"]
+    if settings.client_crl_file is not None:
+        _trust(context, settings.client_crl_file, "client_crl_file", "lists of revoked certificates")
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
     return context
+
+
+def _trust(context: ssl.SSLContext, file: str, setting: str, what: str) -> None:
+    before = context.cert_store_stats()
+    try:
+        context.load_verify_locations(cafile=file)
+    except ssl.SSLError:
+        raise ConfigError(f"{file} has no {what} in PEM", setting) from None
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read ({error.strerror})", setting) from None
+    kind = "crl" if setting == "client_crl_file" else "x509"
+    if context.cert_store_stats()[kind] == before[kind]:
+        raise ConfigError(f"{file} has no {what} in PEM", setting)
 
 
 def _no_password() -> str:
@@ -144,7 +158,11 @@ def _no_password() -> str:
 
 
 class TlsContexts:
-    """The context in use. For one event loop."""
+    """The context in use. For one thread at a time.
+
+    Attributes:
+        validities: Of the certificates in use.
+    """
 
     def __init__(self, settings: TlsSettings, *, http2: bool = False) -> None:
         """Read the files.
@@ -158,29 +176,47 @@ class TlsContexts:
         """
         self._settings = settings
         self._protocols = ("h2", "http/1.1") if http2 else ("http/1.1",)
-        self._stamps = _stamps([*settings.files()])
+        self._notices = Notices()
+        self._refused: object = None  # the stamps of files that could not be read, and why
         self._looked_at = 0.0
-        self._context = context_of(settings, self._protocols)
+        self._stamps = self._take()
 
     def current(self, now: float) -> ssl.SSLContext:
-        """The context for a handshake that begins *now*."""
+        """The context for a handshake that begins *now*, on the loop's clock."""
         if not 0.0 <= now - self._looked_at < LOOK_EVERY_S:
             self._looked_at = now
-            stamps = _stamps([*self._settings.files()])
-            if stamps != self._stamps:
-                self._stamps = stamps
-                self.reload()
+            self.reload()
+            self._notices.tell(self.validities)
         return self._context
 
     def reload(self) -> bool:
-        """Read the files anew; whether that has worked. If not, the old certificates stay in use."""
+        """Read the files anew if they have changed; whether they are in use. If not, the old certificates stay.
+
+        What cannot be read is tried again at the next look: permissions, and a lack of open files, are mended without
+        another change of the files.
+        """
+        stamps = _stamps([*self._settings.files()])
+        if stamps == self._stamps:
+            return True
         try:
-            self._context = context_of(self._settings, self._protocols)
+            self._stamps = self._take()
         except ConfigError as error:
-            _logger.error("the gateway keeps its old certificates: %s", error)
+            if self._refused != (stamps, str(error)):
+                self._refused = stamps, str(error)
+                _logger.error("the gateway keeps its old certificates: %s", error)
             return False
-        _logger.info("the gateway's certificates were read anew")
+        _logger.log(logging.WARNING if self._refused else logging.INFO, "the gateway's certificates were read anew")
+        self._refused = None
         return True
+
+    def _take(self) -> list[tuple[int, int, int] | None]:
+        """Use what the files say now; their stamps, from before they were read."""
+        stamps = _stamps([*self._settings.files()])
+        self._context = context_of(self._settings, self._protocols)
+        found = (Validity.of(each.certificate_file) for each in self._settings.certificates)
+        self.validities = [each for each in found if each is not None]
+        self._notices.tell(self.validities)
+        return stamps
 
 
 def _stamps(files: Sequence[str]) -> list[tuple[int, int, int] | None]:

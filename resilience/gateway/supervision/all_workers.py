@@ -37,7 +37,7 @@ async def distribute(document: Document, in_force: tuple[str, Any], workers: Ite
     asked = [worker for worker in workers if not worker.is_leaving]
     for worker, answer in zip(asked, await _reload(asked, (document.file, document.data)), strict=True):
         if isinstance(answer, WorkerRefusedError):
-            refused[worker.number] = "; ".join(map(str, answer.args))
+            refused[worker.number] = str(answer)
         elif isinstance(answer, WorkerSilentError):
             refused[worker.number] = f"no answer within {RELOAD_S:g} s"
             silent.append(worker)
@@ -68,8 +68,7 @@ async def send_clients_away(workers: Sequence[WorkerProcess]) -> None:
     """Have every worker ask its clients to send their next requests elsewhere."""
     for worker, answer in zip(workers, await _answers(workers, "send_away", None, ORDER_S), strict=True):
         if isinstance(answer, Exception):
-            _logger.warning("worker %d does not ask its clients to go elsewhere: %s", worker.number,
-                            answer or type(answer).__name__)
+            _logger.warning("worker %d does not ask its clients to go elsewhere: %s", worker.number, answer)
 
 
 async def _reload(workers: Sequence[WorkerProcess], configuration: tuple[str, Any]) -> list[Any]:

@@ -26,7 +26,7 @@ from typing import Any, Final
 import aiorwlock
 
 from ...asgi import App
-from ...config import ConfigFileError, Document
+from ...config import Document
 from ...errors import ConfigError
 from .. import server
 from ..config import GatewayConfig, read
@@ -101,6 +101,7 @@ class Supervisor:
         self._lock = aiorwlock.RWLock(fast=True)
         self._orders: dict[str, str] = {}  # by the command's key: those that hold until another one
         self._jobs: set[asyncio.Task[None]] = set()
+        self._reload_waits = False  # for its turn
         self.registry = EmbeddedRegistry()
         self.fleet = Fleet(self)
 
@@ -246,9 +247,7 @@ class Supervisor:
 
     def stop(self) -> None:
         """Begin the end; if it has begun already, end its phase at hand."""
-        if self._stop.is_set():
-            self._hurry.set()
-        self._stop.set()
+        (self._hurry if self._stop.is_set() else self._stop).set()
 
     def _watching(self) -> contextlib.AbstractContextManager[None]:
         if not self.config.process.watch:
@@ -256,7 +255,7 @@ class Supervisor:
         return self._from.watched(lambda: self.reload_soon(f"the file {self.file}, which has changed"))
 
     def reload_soon(self, what: str) -> None:
-        """Reload the file, and log how that went.
+        """Reload the file, and log how that went. One that waits for its turn is for all who ask until then.
 
         Args:
             what: What is reloaded, and why, for the log.
@@ -264,15 +263,17 @@ class Supervisor:
 
         async def reload() -> None:
             try:
-                await self.reload()
+                async with self.fleet.lock:
+                    self._reload_waits = False
+                    await self.read_again()
             except ConfigError as error:
-                mistakes = error.mistakes if isinstance(error, ConfigFileError) else (error,)
-                for mistake in mistakes:
+                for mistake in getattr(error, "mistakes", (error,)):
                     _logger.error("the configuration stays as it is: %s", mistake)
             else:
                 _logger.warning("reloaded %s", what)
 
-        if not self.is_stopping:
+        if not self.is_stopping and not self._reload_waits:
+            self._reload_waits = True
             self._begin(reload())
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
@@ -365,7 +366,7 @@ class Supervisor:
                 return_exceptions=True)
         for answer in answers:
             if isinstance(answer, WorkerRefusedError):
-                raise ConfigError("; ".join(map(str, answer.args)))
+                raise ConfigError(str(answer))
         if not any(isinstance(answer, tuple) for answer in answers):
             raise ConfigError("no worker answers")
         self._orders.pop(key, None)

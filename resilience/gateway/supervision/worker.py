@@ -28,6 +28,7 @@ from ...registry import Registry, default_registry
 from .. import server
 from ..config import GatewayConfig, read
 from ..gateway import Gateway
+from ..listener_metrics import METRICS
 from ..listeners import Listeners, ServeError
 from ..services.sources import reports as source_reports
 from .channel import Channel
@@ -70,6 +71,7 @@ async def _main(end: socket.socket) -> None:
     server.settle_memory()
     server.forget_generators()
     listeners = Listeners(drain_s=config.gateway.drain_timeout, shared=True)
+    METRICS.of(gateway.registry).adopt(listeners)
     answering = asyncio.ensure_future(Answers(channel, gateway, listeners).run())
     try:
         if await server.is_known(gateway, stop):

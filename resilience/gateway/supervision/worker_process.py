@@ -27,13 +27,25 @@ main({descriptor})
 class WorkerGoneError(Exception):
     """The worker has ended, or is ending."""
 
+    def __str__(self) -> str:
+        """What to tell of it."""
+        return "it has ended"
+
 
 class WorkerSilentError(Exception):
     """The worker has said nothing for too long."""
 
+    def __str__(self) -> str:
+        """What to tell of it."""
+        return "it does not answer"
+
 
 class WorkerRefusedError(Exception):
     """The worker will not do what it was asked; the arguments are the reasons."""
+
+    def __str__(self) -> str:
+        """The reasons."""
+        return "; ".join(map(str, self.args))
 
 
 @attrs.define(eq=False)
