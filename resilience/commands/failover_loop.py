@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from ..drivers.sleeping import async_sleeper, sleeper
 from ..engine.callables import transparent_frame
 from ..engine.compiled_text import CompiledText, in_flavour, lease
-from ..engine.failing_over import FailingOver, Journey, MovesOn
+from ..engine.failing_over import FailingOver, FailoverCall, MovesOn
 from ..engine.wrapper_spec import Flavour
 from .dispatch import CALLS
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from ..core.failover import Failover
 
 _TEXT: Final = """\
-{async_}def guarded(journey, args, kwargs):
+{async_}def guarded(failover_call, args, kwargs):
     {lease}
     while True:
-        while journey.pause:
-            {await_}sleep(journey.pause)
-            journey.resume()
-        if journey.call is None:
+        while failover_call.pause:
+            {await_}sleep(failover_call.pause)
+            failover_call.resume()
+        if failover_call.call is None:
             {answer}
         try:
             {call}
@@ -36,19 +36,19 @@ _TEXT: Final = """\
             moved = end
         except BaseException:
             {ended}
-            journey.left()
+            failover_call.left()
             raise
         else:
             {ended}
-            journey.succeeded()
+            failover_call.succeeded()
             {return_result}
-        journey.go_on(moved.error, moved.event, moved.started)
+        failover_call.go_on(moved.error, moved.event, moved.started)
         del moved
 """
 
 _ANSWERS: Final = {
-    Flavour.GENERATOR: "yield journey.answer()\nreturn",
-    Flavour.ASYNC_GENERATOR: "yield journey.answer()\nreturn",
+    Flavour.GENERATOR: "yield failover_call.answer()\nreturn",
+    Flavour.ASYNC_GENERATOR: "yield failover_call.answer()\nreturn",
 }
 
 
@@ -60,9 +60,9 @@ class _Asks:
 
 @functools.cache
 def _text(flavour: Flavour) -> CompiledText:
-    call = CALLS[flavour].replace("cell.call(", "journey.call(")
-    answer = _ANSWERS.get(flavour, "return journey.answer()")
-    pieces = lease(flavour, "def dropped():\n    journey.left()")
+    call = CALLS[flavour].replace("cell.call(", "failover_call.call(")
+    answer = _ANSWERS.get(flavour, "return failover_call.answer()")
+    pieces = lease(flavour, "def dropped():\n    failover_call.left()")
     return CompiledText(in_flavour(_TEXT, flavour, call=call, answer=answer, **pieces), f"{flavour.value} failover")
 
 
@@ -77,7 +77,7 @@ class FailoverLoop:
     def __init__(self, failing_over: FailingOver, flavour: Flavour) -> None:
         self._failing_over = failing_over
         self._argument = cast("Failover", failing_over.rests[0].config).argument
-        self._loop: Callable[[Journey, Any, Any], Any] = transparent_frame(_text(flavour).bind({
+        self._loop: Callable[[FailoverCall, Any, Any], Any] = transparent_frame(_text(flavour).bind({
             "MovesOn": MovesOn, "sleep": self._sleep_async if flavour.is_async else self._sleep}))
 
     @transparent_frame

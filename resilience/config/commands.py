@@ -46,14 +46,14 @@ _LARGE: Final = 1_000_000_000  # where a range has no end
 _MIXTURES: Final = 300
 
 
-class Said(NamedTuple):
+class SourcedValue(NamedTuple):
     """A value and who said it; of a policy's own name, True (it is on) or None (it is off)."""
 
     value: Any
     place: Place
 
 
-Layer = Mapping[str, Said]
+Layer = Mapping[str, SourcedValue]
 
 
 @attrs.frozen
@@ -192,15 +192,15 @@ def layer_at(document: Document, path: tuple[str, ...], known: Mapping[str, Sett
         elif setting.policy is None or (setting.field is not None and not isinstance(value, Mapping)):
             layer.update(_plain(document, where, name, value, setting.field))
         elif value is False and setting.optional:
-            layer[name] = Said(None, document.place(where))
+            layer[name] = SourcedValue(None, document.place(where))
         else:
             layer.update(_policy(document, where, setting, value))
     return layer
 
 
-def _plain(document: Document, where: tuple[str, ...], name: str, value: Any, field: Any) -> dict[str, Said]:
+def _plain(document: Document, where: tuple[str, ...], name: str, value: Any, field: Any) -> dict[str, SourcedValue]:
     try:
-        return {name: Said(structured_field(value, field), document.place(where))}
+        return {name: SourcedValue(structured_field(value, field), document.place(where))}
     except Exception as error:  # noqa: BLE001 - whatever a validator raises is a mistake in the file
         for inner, message in mistakes_in(error):
             steps = inner[1:] if inner[:1] == (field.name,) else inner  # a validator's word is about where we are
@@ -208,12 +208,12 @@ def _plain(document: Document, where: tuple[str, ...], name: str, value: Any, fi
         return {}
 
 
-def _policy(document: Document, where: tuple[str, ...], setting: Setting, value: Any) -> dict[str, Said]:
+def _policy(document: Document, where: tuple[str, ...], setting: Setting, value: Any) -> dict[str, SourcedValue]:
     if not isinstance(value, Mapping):
         document.mistake(where, f"must be a table{', or false' if setting.optional else ''}, not {shown(value)}"
                                 f"{_table_hint(setting, value)}")
         return {}
-    layer = {} if setting.field is not None else {setting.name: Said(True, document.place(where))}
+    layer = {} if setting.field is not None else {setting.name: SourcedValue(True, document.place(where))}
     read = 0
     for name, inner in value.items():
         field = setting.fields.get(name)
@@ -308,28 +308,28 @@ def _default(field: attrs.Attribute[Any]) -> Any:
     return default.factory() if isinstance(default, attrs.Factory) and not default.takes_self else default  # type: ignore[arg-type]
 
 
-def layer_of(value: Settings, place: Place) -> dict[str, Said]:
+def layer_of(value: Settings, place: Place) -> dict[str, SourcedValue]:
     """What *value* says, as a layer."""
     layer = {}
     for setting in settings().values():
         own = getattr(value, setting.name)
         if setting.policy is None or own is None:
-            layer[setting.name] = Said(own, place)
+            layer[setting.name] = SourcedValue(own, place)
         elif setting.field is not None:
             layer.update(_of_policy_or_plain(setting, own, place))
         else:
-            layer[setting.name] = Said(True, place)
-            layer.update({f"{setting.name}.{name}": Said(getattr(own, name), place) for name in setting.fields})
+            layer[setting.name] = SourcedValue(True, place)
+            layer.update({f"{setting.name}.{name}": SourcedValue(getattr(own, name), place) for name in setting.fields})
     return layer
 
 
-def _of_policy_or_plain(setting: Setting, own: Any, place: Place) -> dict[str, Said]:
+def _of_policy_or_plain(setting: Setting, own: Any, place: Place) -> dict[str, SourcedValue]:
     """The leaves of a plain value; of a policy those of its fields."""
     assert setting.policy is not None
     assert setting.field is not None
     if not isinstance(own, setting.policy):
-        return {setting.name: Said(own, place)}
-    return {setting.leaf(name): Said(getattr(own, name), place) for name in setting.fields}
+        return {setting.name: SourcedValue(own, place)}
+    return {setting.leaf(name): SourcedValue(getattr(own, name), place) for name in setting.fields}
 
 
 def policy_of(kit: Kit, leaves: Layer) -> Any:

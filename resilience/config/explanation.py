@@ -23,7 +23,7 @@ from ..engine.wrapper_spec import Flavour
 from ..policies.order import kit_of
 from ..policies.settings import Settings
 from ..registry import Registry, default_registry, table_of
-from .commands import Said, settings
+from .commands import SourcedValue, settings
 from .layers import Tables
 from .mistakes import Place
 from .overlay import Overlay, overlay_of
@@ -231,7 +231,7 @@ def _policy(policy: Any, in_force: Settings) -> str | None:
     return f"{name} ({told})" if told else name
 
 
-def _parts(name: str, value: Any, leaves: dict[str, Said]) -> list[Origin]:
+def _parts(name: str, value: Any, leaves: dict[str, SourcedValue]) -> list[Origin]:
     """A setting, or each of a policy's, with the place in *leaves*; without one, a handle changed it."""
 
     def place(dotted: str) -> Place:

@@ -30,8 +30,8 @@ from ..commands.command import Command, internals_of
 from ..errors import ConfigError
 from .commands import (
     Layer,
-    Said,
     Setting,
+    SourcedValue,
     default_settings,
     field_defaults,
     guard_settings,
@@ -65,7 +65,7 @@ class Effective(NamedTuple):
     """
 
     values: dict[str, Any]
-    leaves: dict[str, Said]
+    leaves: dict[str, SourcedValue]
     mistakes: list[Mistake]
 
 
@@ -113,7 +113,7 @@ class Tables:
             values[name] = value
         return Effective(values, leaves, mistakes)
 
-    def _leaves(self, command: Command) -> tuple[dict[str, Said], set[str]]:
+    def _leaves(self, command: Command) -> tuple[dict[str, SourcedValue], set[str]]:
         """All layers as one, and the settings that the file says of this very command."""
         leaves = layer_of(default_settings(), LIBRARY)
         guards = self._guards(command.key)
@@ -125,7 +125,7 @@ class Tables:
         many = {**self.defaults, **self.groups.get(command.group, {})}
         said |= {name: code[name] for name in {dotted.split(".")[0] for dotted in said}
                  if name in many and many[name].value is None and name in code}
-        leaves = {**{name: Said(each.value, LIBRARY) for name, each in code.items() if name not in leaves},
+        leaves = {**{name: SourcedValue(each.value, LIBRARY) for name, each in code.items() if name not in leaves},
                   **leaves, **many, **said}
         own: set[str] = set()
         names = internals_of(command).names
@@ -146,7 +146,7 @@ def _field_default(name: str, declared: Any) -> Any:
     return declared if default is attrs.NOTHING else default
 
 
-def _blamed(name: str, option: str | None, leaves: Mapping[str, Said]) -> Place:
+def _blamed(name: str, option: str | None, leaves: Mapping[str, SourcedValue]) -> Place:
     """Where to look if what is said of the setting *name* contradicts itself."""
     first = leaves.get(f"{name}.{option}")
     inner = [each for dotted, each in leaves.items() if dotted.startswith(f"{name}.") and each.place.line]
@@ -157,7 +157,7 @@ def _blamed(name: str, option: str | None, leaves: Mapping[str, Said]) -> Place:
 
 def tables_of(documents: Sequence[Document]) -> Tables:
     """What *documents* say, later ones on top; mistakes are noted in each."""
-    defaults: dict[str, Said] = {}
+    defaults: dict[str, SourcedValue] = {}
     groups: dict[str, Layer] = {}
     commands: dict[str, Layer] = {}
     guards: dict[str, Entry] = {}
@@ -186,7 +186,8 @@ def _well_known(target: str, layer: Layer, place: Place) -> Layer:
     rules = WELL_KNOWN.get(target)
     if rules is None or "failures" in layer:
         return {}
-    return {"failures": Said(True, place), **{f"failures.{name}": Said(value, place) for name, value in rules.items()}}
+    return {"failures": SourcedValue(True, place), **{
+        f"failures.{name}": SourcedValue(value, place) for name, value in rules.items()}}
 
 
 def _import(document: Document) -> None:

@@ -58,7 +58,7 @@ class Watched(Protocol):
         """The content of the file has changed; the watcher holds the new content."""
 
 
-class Looks:
+class WatchedFileState:
     """The state of a watched file as of the last look at it. It does not know the time.
 
     Attributes:
@@ -137,13 +137,13 @@ class Watcher:
                  wait: Callable[[float], bool] | None = None) -> None:
         self._path, self._watched, self._given_wait = path, weakref.ref(watched), wait
         self._ended = threading.Event()
-        self._looks = Looks(path, seen=seen)
+        self._file = WatchedFileState(path, seen=seen)
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Start the thread."""
         self._thread = threading.Thread(target=_watch, name=f"resilience watches {self._path}", daemon=True,
-                                        args=(self._looks, self._given_wait or self._ended.wait, self._watched))
+                                        args=(self._file, self._given_wait or self._ended.wait, self._watched))
         self._thread.start()
 
     def close(self) -> None:
@@ -153,11 +153,11 @@ class Watcher:
     @property
     def found(self) -> Content:
         """What the last look at the file found."""
-        return self._looks.found
+        return self._file.found
 
     def take(self, content: Content) -> None:
         """Compare further looks with this *content*, which somebody else has read."""
-        self._looks.take(content)
+        self._file.take(content)
 
     def renew(self) -> None:
         """Start another thread, in a forked child, which has not inherited this one."""
@@ -166,12 +166,12 @@ class Watcher:
             self.start()
 
 
-def _watch(looks: Looks, wait: Callable[[float], bool], watched: weakref.ref[Watched]) -> None:
+def _watch(state: WatchedFileState, wait: Callable[[float], bool], watched: weakref.ref[Watched]) -> None:
     while not wait(INTERVAL_S):
         told = watched()
         if told is None:
             return
-        if looks.is_due or looks.differs():
+        if state.is_due or state.differs():
             told.changed()
-            looks.is_due = False
+            state.is_due = False
         del told

@@ -2,7 +2,7 @@
 
 A *target* is a name that the guarded function understands: a region, a replica, a vendor. Each is a command of its own,
 so a breaker knows which one is ill, and its refusal costs the caller nothing. What is decided here is what no single
-breaker can know: where else to go (failover_course.py says which target follows).
+breaker can know: where else to go (failover_state.py says which target follows).
 
 A target *rests* when it is known to be down: its circuit has opened, or a call failed there and no circuit judges. A
 resting target is asked only if no other is left. So the traffic stays where it went, instead of returning with each

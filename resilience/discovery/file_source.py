@@ -12,7 +12,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Final
 
-from ..config.watcher import Looks, is_endless
+from ..config.watcher import WatchedFileState, is_endless
 from .disk import Disk
 from .source import Listing
 
@@ -31,7 +31,7 @@ class FileSource:
             look_every_s: For how long a listing is said to hold: half of the time in which a change must show.
         """
         self._path, self._look_every_s, self._disk = Path(path), look_every_s, Disk()
-        self._looks: Looks | None = None
+        self._file: WatchedFileState | None = None
         self._listing: Listing | None = None
 
     def __repr__(self) -> str:
@@ -52,13 +52,13 @@ class FileSource:
         size = self._path.stat().st_size
         if size > MAX_BYTES:
             raise ValueError(f"it is larger than {MAX_BYTES} bytes")
-        if self._looks is None:
-            self._looks, is_new = Looks(self._path), True
+        if self._file is None:
+            self._file, is_new = WatchedFileState(self._path), True
         else:
-            is_new = self._looks.differs()
+            is_new = self._file.differs()
         if is_new or self._listing is None:
             self._listing = None
-            self._listing = listed(self._looks.found, self._path.suffix, self._look_every_s)
+            self._listing = listed(self._file.found, self._path.suffix, self._look_every_s)
         return self._listing
 
 

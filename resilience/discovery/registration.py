@@ -82,8 +82,8 @@ class Registration:
         self._timeout_s, self._leave_timeout_s = timeout, leave_timeout
         self._clock, self._random = clock, random
         self._lock = threading.RLock()
-        self._stay: _Stay | None = None
-        self._before: _Stay | None = None  # the one that was asked to leave last, which may not have ended
+        self._stay: _LeaseKeeper | None = None
+        self._before: _LeaseKeeper | None = None  # the one that was asked to leave last, which may not have ended
 
     def __repr__(self) -> str:
         stay = self._stay
@@ -100,7 +100,7 @@ class Registration:
             if self._stay is not None:
                 return
             first = self._first_status if status is None else InstanceStatus(status)
-            self._stay = stay = _Stay(self, first, self._before)
+            self._stay = stay = _LeaseKeeper(self, first, self._before)
             try:
                 stay.thread.start()
             except BaseException:  # there may be no room for a thread
@@ -189,7 +189,7 @@ class Registration:
 
     # -- within
 
-    def _asked_to_leave(self) -> _Stay | None:
+    def _asked_to_leave(self) -> _LeaseKeeper | None:
         with self._lock:
             stay, self._stay = self._stay, None
             if stay is None or stay.pid != os.getpid():
@@ -198,7 +198,7 @@ class Registration:
         stay.ask_to_leave()
         return stay
 
-    def _await(self, stay: _Stay) -> None:
+    def _await(self, stay: _LeaseKeeper) -> None:
         if not stay.join(self._leave_timeout_s):
             _log.warning("%s: %r does not answer; it may list the instance until the lease is over",
                          self.registrant.name, self.registrar)
@@ -239,10 +239,10 @@ class _Lifespan(AbstractAsyncContextManager[Any]):
         return is_handled
 
 
-class _Stay:
+class _LeaseKeeper:
     """One lease, and the thread that keeps it."""
 
-    def __init__(self, of: Registration, status: InstanceStatus, before: _Stay | None) -> None:
+    def __init__(self, of: Registration, status: InstanceStatus, before: _LeaseKeeper | None) -> None:
         self._before = before
         self._of, self._wanted, self._is_healthy, self._is_leaving = of, status, True, False
         self.schedule = LeaseSchedule(status, of._lease_s / RENEWALS, of._clock())

@@ -13,7 +13,7 @@ who leaves: it takes its job out at any moment, so a job is had only by taking i
 
 Calls within calls could wait for each other for ever: all threads of a pool are at
 work for calls that wait for one of its threads. Each job on a shared pool is a
-*stand*, a scope of drivers.wait_for_graph, and so is whatever else a call may wait in
+*pooled call*, a scope of drivers.wait_for_graph, and so is whatever else a call may wait in
 on behalf of others. Before a call waits in the queue, the pool finds out whether any of its
 stands can end all the same. The call that would close the ring is refused.
 """
@@ -54,7 +54,7 @@ def cleaned(cleanups: list[Callable[[], object]], context: Context) -> None:
             _log.exception("%r, which is to clean up after isolated calls, raised", clean_up)
 
 
-class Stand(WaitScope):
+class PooledCall(WaitScope):
     """A call that runs on a thread of a shared *pool*."""
 
     __slots__ = ("pool",)
@@ -95,7 +95,7 @@ class WorkerPool(Awaited):
         self._places = Slots(Bulkhead(min(_MOST, max(1, self._size + self.max_queue))), key=self.name)
         self._turns = Slots(Bulkhead(max(1, self._size)), key=self.name)
         self._waiting: deque[Job] = deque()
-        self._stands: list[Stand] = []
+        self._pooled: list[PooledCall] = []
         self.completed = self._largest = 0
         self._closed = False
 
@@ -283,15 +283,15 @@ class WorkerPool(Awaited):
         for scope in job.scopes:
             scope.awaited.pop(job, None)
 
-    def stand(self, stand: Stand) -> None:
+    def started(self, pooled: PooledCall) -> None:
         """Note that a job has begun to run on a thread."""
-        self._stands.append(stand)
+        self._pooled.append(pooled)
 
-    def leave(self, stand: Stand) -> None:
-        """Note that the job of *stand* has ended."""
-        stand.is_over = True
-        if stand in self._stands:
-            self._stands.remove(stand)
+    def leave(self, pooled: PooledCall) -> None:
+        """Note that the job of *pooled* has ended."""
+        pooled.is_over = True
+        if pooled in self._pooled:
+            self._pooled.remove(pooled)
 
     def full(self, home: ThreadIsolation, *, waits_for_itself: bool = False) -> ThreadPoolFullError:
         """The error for a call of *home* that has a slot, or has given it back just now, but gets no thread."""
@@ -364,19 +364,19 @@ class WorkerPool(Awaited):
     def _can_end(self, spare: int) -> bool:
         """Whether a thread of this pool comes free though all wait who wait now; *spare* turns are not counted."""
         return self._has_free(spare) or any(
-            not stand.awaited or can_end(stand, (self,)) for stand in tuple(self._stands))
+            not pooled.awaited or can_end(pooled, (self,)) for pooled in tuple(self._pooled))
 
     def _has_free(self, spare: int) -> bool:
         """Whether a thread is free, or on its way; *spare* turns are not counted."""
         turns = self._turns.in_flight - spare
-        return turns < self._size or len(self._stands) < turns
+        return turns < self._size or len(self._pooled) < turns
 
     # -- in the wait-for graph
 
     def waits_for(self) -> Collection[Awaited]:
         """Calls on its threads, any of which frees one."""
-        return tuple(self._stands)
+        return tuple(self._pooled)
 
     def can_end(self, awaited: Collection[Awaited], ending: Set[Awaited]) -> bool:
         """See Awaited."""
-        return self._has_free(0) or any(stand in ending for stand in awaited)
+        return self._has_free(0) or any(pooled in ending for pooled in awaited)

@@ -32,7 +32,7 @@ from ..errors import BulkheadFullError, CallTimeoutError
 from .admission_waiter import AdmissionWaiter
 from .deadline_context import deadline_error, in_use, shorten, shortened
 from .local_stalls import came_late
-from .pools import DEFAULT_THREADS, Stand, WorkerPool, cleaned
+from .pools import DEFAULT_THREADS, PooledCall, WorkerPool, cleaned
 from .system_clock import waited_clock
 from .thread_notes import annotate
 from .wait_for_graph import living, scopes
@@ -47,7 +47,7 @@ class Job:
         home: Whose call it is.
         taken: The slot and the place that it holds, as sacks.
         turn: The turn that it has on a shared pool.
-        stand: What it is there while it runs; None: the pool is not shared.
+        pooled: What it is there while it runs; None: the pool is not shared.
         scopes: Those that the call comes from, if the pool is shared.
         is_handed: A thread has it, which gives everything back.
         waits: It waits for a thread, or did so.
@@ -68,9 +68,9 @@ class Job:
         "error",
         "home",
         "is_handed",
+        "pooled",
         "result",
         "scopes",
-        "stand",
         "started",
         "taken",
         "turn",
@@ -90,12 +90,12 @@ class Job:
         self._tell: Callable[[Job], object] | None = None
         self.is_handed = self.waits = False
         self.started = 0.0
-        self.stand: Stand | None = None
+        self.pooled: PooledCall | None = None
         if home.pool.is_shared:
             self.turn: list[list[None]] = []
-            self.stand = Stand(home.pool)  # though the pool has no queue now: it may be given one while this runs
+            self.pooled = PooledCall(home.pool)  # though the pool has no queue now: it may be given one while this runs
             self.scopes = living()
-            self._context.run(scopes.set, (*self.scopes, self.stand))
+            self._context.run(scopes.set, (*self.scopes, self.pooled))
         self.result: Any = None
         self.error: BaseException | None = None
 
@@ -104,7 +104,7 @@ class Job:
 
         What the call leaves behind is destroyed before the thread is free for another call, if nobody wants it.
         """
-        home, stand = self.home, self.stand
+        home, pooled = self.home, self.pooled
         slot, place = self.taken
         try:
             del self._start[-1]
@@ -114,8 +114,8 @@ class Job:
             slot += TOKEN
             home.freed()
             return
-        if stand is not None:
-            stand.pool.stand(stand)
+        if pooled is not None:
+            pooled.pool.started(pooled)
         context = self._context
         assert context is not None
         try:
@@ -131,8 +131,8 @@ class Job:
             self.result = self.error = None
             self._args, self._kwargs = (), {}
         pool.completed += 1
-        if stand is not None:
-            stand.pool.leave(stand)
+        if pooled is not None:
+            pooled.pool.leave(pooled)
         rested()
         place += TOKEN
         slot += TOKEN

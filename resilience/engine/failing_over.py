@@ -28,7 +28,7 @@ from ..core.context_managers import context_manager
 from ..core.events import CallFailedOver, State
 from ..core.exception_groups import is_a
 from ..core.failover import Rest
-from ..core.failover_course import Course
+from ..core.failover_state import FailoverState
 from ..core.outcome import CUT_SHORT, EVENT_NAMES, TIMEOUT, Event, event_name
 from ..core.retry_after import asked_for
 from ..core.verdict import OUTCOME_OF, FailedResultError
@@ -136,19 +136,19 @@ class FailingOver:
         """A random number, if one is needed."""
         return 0.0 if self.rests[0].config.weights is None else self._random()
 
-    def begin(self) -> Journey:
+    def begin(self) -> FailoverCall:
         """A call begins, and something has to be asked first."""
         now, budget = self.clock(), self.targets[0].held.budget
         if budget is not None:
             budget.deposit(now)
-        return Journey(self).begin(now)
+        return FailoverCall(self).begin(now)
 
-    def after_first(self, error: BaseException, event: int, started: float) -> Journey:
+    def after_first(self, error: BaseException, event: int, started: float) -> FailoverCall:
         """A call has ended so at the first target, where it went without a question."""
-        return Journey(self).after_first(error, event, started)
+        return FailoverCall(self).after_first(error, event, started)
 
 
-class Journey:
+class FailoverCall:
     """One call on its way. It belongs to the thread or task of its caller.
 
     Attributes:
@@ -156,11 +156,11 @@ class Journey:
         pause: Seconds to wait before resume(); 0: none.
     """
 
-    __slots__ = ("_attempts", "_course", "_error", "_of", "_soonest", "_sorry", "_steps", "call", "pause")
+    __slots__ = ("_attempts", "_error", "_of", "_soonest", "_sorry", "_state", "_steps", "call", "pause")
 
     def __init__(self, of: FailingOver) -> None:
         self._of, self._attempts = of, _in_use_by_attempts.get() if of.is_hedged else None
-        self._course = Course(of.rests, of.targets[0].held.budget, of.names)
+        self._state = FailoverState(of.rests, of.targets[0].held.budget, of.names)
         self._error: BaseException | None = None  # the most telling
         self._sorry: Target | None = None  # where it came from
         self._soonest = inf
@@ -168,27 +168,27 @@ class Journey:
         self.call: Callable[..., Any] | None = None
         self.pause = 0.0
 
-    def begin(self, now: float) -> Journey:
+    def begin(self, now: float) -> FailoverCall:
         """Choose the first target."""
-        self._course.begin(now, self._of.random(), self._others())
+        self._state.begin(now, self._of.random(), self._others())
         self._go()
         return self
 
-    def after_first(self, error: BaseException, event: int, started: float) -> Journey:
+    def after_first(self, error: BaseException, event: int, started: float) -> FailoverCall:
         """The first target was called, for it was calm, and the call ended so."""
-        self._course.at_first()
+        self._state.at_first()
         self.go_on(error, event, started)
         return self
 
     def succeeded(self) -> None:
         """The call has succeeded."""
         self._leave()
-        self._course.succeeded(self._of.clock())
+        self._state.succeeded(self._of.clock())
 
     def left(self) -> None:
         """It has ended in a way that says nothing about the target: cancelled, the caller's mistake."""
         self._leave()
-        self._course.left(self._of.clock())
+        self._state.left(self._of.clock())
 
     def go_on(self, error: BaseException, event: int, started: float) -> None:
         """Find out what follows, after a call since *started* ended so at its target: ``call``, ``pause``, or neither.
@@ -196,8 +196,8 @@ class Journey:
         What ended so because this process or its loop stood still, or because the caller's deadline passed, has failed
         all the same, but says nothing of the target.
         """
-        of, course = self._of, self._course
-        index = course.target
+        of, state = self._of, self._state
+        index = state.target
         assert index is not None
         target, now = of.targets[index], of.clock()
         self._leave()
@@ -207,21 +207,21 @@ class Journey:
             is_down = is_a(error, CircuitOpenError) and target.is_down()
             asked = error.retry_after if is_a(error, RejectedError) else None
             self._note_refusal(error, target, inf if asked is None else now + asked)
-            course.after_refusal(is_down, asked, now, of.random(), left, self._others())
-            self.pause = course.pause
+            state.after_refusal(is_down, asked, now, of.random(), left, self._others())
+            self.pause = state.pause
         else:
             is_down, asked, is_excused = target.verdict(error, event, started, now)
             self._note_failure(error, target, None if asked is None else now + asked)
             self._steps.append(f"{target.name} ({_called(error)})")
-            course.after_failure(is_down, asked, now, of.random(), left, self._others(), is_excused=is_excused)
-            if course.target is not None:
-                self._tell(target, error, event, of.targets[course.target], now)
+            state.after_failure(is_down, asked, now, of.random(), left, self._others(), is_excused=is_excused)
+            if state.target is not None:
+                self._tell(target, error, event, of.targets[state.target], now)
         self._go()
 
     def resume(self) -> None:
         """The pause has passed."""
         self.pause = 0.0
-        self._course.resume(self._of.clock(), self._of.random(), self._others())
+        self._state.resume(self._of.clock(), self._of.random(), self._others())
         self._go()
 
     @transparent_frame
@@ -234,7 +234,7 @@ class Journey:
         error, target, of = self._error, self._sorry, self._of
         assert error is not None
         assert target is not None
-        self._course.give_back()
+        self._state.give_back()
         self._error = self._sorry = None
         is_result = target.accounting.stayed(error, of.clock())
         if is_result and not of.is_beneath:
@@ -242,8 +242,8 @@ class Journey:
             if target.site.flavour.is_generator:
                 target.accounting.emitted(1)
             return error.result
-        if len(self._steps) > 1 or self._course.bound:
-            add_notes(error, of.key, [self._course.bound] if self._course.bound else [],
+        if len(self._steps) > 1 or self._state.bound:
+            add_notes(error, of.key, [self._state.bound] if self._state.bound else [],
                       f"targets tried: {', '.join(self._steps)}")
         try:
             raise error
@@ -252,12 +252,12 @@ class Journey:
 
     def _note_failure(self, error: BaseException, target: Target, until: float | None) -> None:
         """Keep the last one; of targets that are busy that which will be so no longer soonest."""
-        if until is None or not self._course.failed or until <= self._soonest:
+        if until is None or not self._state.failed or until <= self._soonest:
             self._error, self._sorry, self._soonest = error, target, inf if until is None else until
 
     def _note_refusal(self, error: BaseException, target: Target, until: float) -> None:
         self._steps.append(f"{target.name} (refused)")
-        if not self._course.failed and (self._error is None or until < self._soonest):
+        if not self._state.failed and (self._error is None or until < self._soonest):
             self._error, self._sorry, self._soonest = error, target, until
 
     def _tell(self, target: Target, error: BaseException, event: int, following: Target, now: float) -> None:
@@ -269,15 +269,15 @@ class Journey:
                                         now))
 
     def _go(self) -> None:
-        index = self._course.target
+        index = self._state.target
         if index is not None:
             self.call = self._of.targets[index].call
             if self._attempts is not None:
                 self._attempts.append(index)
 
     def _leave(self) -> None:
-        if self._attempts is not None and self._course.target in self._attempts:
-            self._attempts.remove(self._course.target)
+        if self._attempts is not None and self._state.target in self._attempts:
+            self._attempts.remove(self._state.target)
 
     def _others(self) -> Sequence[int]:
         """Where the other attempts of a hedged call are."""

@@ -112,7 +112,7 @@ class GateText:
 
 
 @attrs.frozen
-class Telling:
+class TelemetryItem:
     """An event, counter or gauge, and what it means, for people.
 
     Attributes:
@@ -215,7 +215,7 @@ class Kit:
     worst_case: Callable[[Any, WorstCase], WorstCase] = _no_worse
     calls_back: bool = False
     refusal: str | None = None
-    events: tuple[Telling, ...] = ()
+    events: tuple[TelemetryItem, ...] = ()
     gauges: Callable[[Any], Mapping[str, float]] | None = None
 
     def said(self, policy: Any) -> Any:

@@ -23,7 +23,7 @@ from .config.contents import of_files
 from .config.endpoints import EndpointConfig
 from .config.registry import PeerSettings, RegistryConfig
 from .config.secrets import secret_of
-from .config.tokens import Doorkeeper
+from .config.tokens import TokenOwners
 from .front.asgi_bridge import AsgiBridge
 from .listeners import Served
 from .messages.exchange import Endpoint, Request, UpstreamClient, UpstreamError, client_tls
@@ -139,7 +139,7 @@ def _owners(config: RegistryConfig) -> tuple[Owner | None, Owner | None, Owner |
 
 
 def _owner(tokens: Mapping[str, str]) -> Owner | None:
-    return Doorkeeper(tokens).owner if tokens else None
+    return TokenOwners(tokens).owner if tokens else None
 
 
 def _token_of(peer: PeerSettings) -> bytes:

@@ -11,7 +11,7 @@ from ..core.circuit import Circuit
 from ..core.events import State, Trigger
 from ..core.outcome import CANCELLED, REJECTED, SUCCESS
 from ..engine.command_runtime import CommandRuntime
-from ..engine.kit import Afterwards, GateText, Kit, Telling, Weigh
+from ..engine.kit import Afterwards, GateText, Kit, TelemetryItem, Weigh
 from ..engine.site import Site
 from ..metrics.recorder import BATCH
 
@@ -129,5 +129,5 @@ BREAKER: Final = Kit(
     renew=Circuit.renew,
     install=_install,
     refusal="short_circuited",
-    events=(Telling("short_circuited", "Calls that the open circuit refused."),),
+    events=(TelemetryItem("short_circuited", "Calls that the open circuit refused."),),
 )

@@ -17,7 +17,7 @@ from ..core.outcome import CANCELLED, Event
 from ..core.queued_slots import QueuedSlots
 from ..drivers.admission_waiter import AdmissionWaiter
 from ..engine.command_runtime import CommandRuntime
-from ..engine.kit import Afterwards, GateText, Kit, Telling
+from ..engine.kit import Afterwards, GateText, Kit, TelemetryItem
 from ..engine.site import Site
 from ..engine.worst_case import WorstCase
 from ..engine.wrapper_spec import Flavour
@@ -152,7 +152,7 @@ BULKHEAD: Final = Kit(
     renew=_renew,
     install=_install,
     refusal="semaphore_rejected",
-    events=(Telling("semaphore_rejected", "Calls that found no free slot."),
-            Telling("thread_pool_rejected", "Calls that found no free slot or thread in thread isolation.")),
+    events=(TelemetryItem("semaphore_rejected", "Calls that found no free slot."),
+            TelemetryItem("thread_pool_rejected", "Calls that found no free slot or thread in thread isolation.")),
     gauges=_gauges,
 )

@@ -11,7 +11,7 @@ from ..drivers.background_calls import BackgroundCalls
 from ..engine.cache_keys import CacheKeys
 from ..engine.caching import Caches, Caching
 from ..engine.command_runtime import CommandRuntime
-from ..engine.kit import Afterwards, Kit, Telling
+from ..engine.kit import Afterwards, Kit, TelemetryItem
 from ..engine.site import Site
 from ..engine.worst_case import WorstCase
 from ..engine.wrapper_spec import Flavour
@@ -84,8 +84,9 @@ CACHE: Final = Kit(
     renew=_renew,
     install=_install,
     worst_case=_worst_case,
-    events=(Telling("responses_from_cache", "Calls that were answered without an execution of their own."),
-            Telling("stale_responses", "Calls that failed, or waited for one that did, and got an expired answer."),
-            Telling("refresh", "Executions in the background that were to renew an answer before it expires."),
-            Telling("refresh_failure", "Refreshes that brought no new answer, or could not begin.")),
+    events=(TelemetryItem("responses_from_cache", "Calls that were answered without an execution of their own."),
+            TelemetryItem("stale_responses",
+                          "Calls that failed, or waited for one that did, and got an expired answer."),
+            TelemetryItem("refresh", "Executions in the background that were to renew an answer before it expires."),
+            TelemetryItem("refresh_failure", "Refreshes that brought no new answer, or could not begin.")),
 )

@@ -7,7 +7,7 @@ from typing import Any, Final
 from ..core.chaos import Chaos
 from ..engine.chaos_injection import ChaosInjector, ChaosPolicy
 from ..engine.command_runtime import CommandRuntime
-from ..engine.kit import Afterwards, Kit, Telling
+from ..engine.kit import Afterwards, Kit, TelemetryItem
 from ..engine.site import Site
 from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError
@@ -46,5 +46,5 @@ CHAOS: Final = Kit(
     start=_start,
     change=_change,
     install=_install,
-    events=(Telling("chaos", "Calls that chaos did something to."),),
+    events=(TelemetryItem("chaos", "Calls that chaos did something to."),),
 )

@@ -9,7 +9,7 @@ import attrs
 from ..core.failover import Failover, Rest
 from ..engine.command_runtime import CommandRuntime
 from ..engine.failing_over import MovesOn, TargetFailover
-from ..engine.kit import Afterwards, Kit, Telling
+from ..engine.kit import Afterwards, Kit, TelemetryItem
 from ..engine.site import Site
 from ..engine.worst_case import WorstCase
 
@@ -83,5 +83,5 @@ FAILOVER: Final = Kit(
     detail=_detail,
     worst_case=_worst_case,
     gauges=_gauges,
-    events=(Telling("failover", "Calls that failed here and went on to another target."),),
+    events=(TelemetryItem("failover", "Calls that failed here and went on to another target."),),
 )

@@ -7,7 +7,7 @@ from typing import Any, Final
 from ..core.failure_rules import FailureRules
 from ..engine.command_runtime import CommandRuntime
 from ..engine.judging import BEGINS_WITH_HEAD, HeadJudging, Judging
-from ..engine.kit import Afterwards, Kit, Telling
+from ..engine.kit import Afterwards, Kit, TelemetryItem
 from ..engine.site import Site
 from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError
@@ -72,5 +72,5 @@ FAILURES: Final = Kit(
     start=_start,
     change=_change,
     install=_install,
-    events=(Telling("busy", "Calls that the target refused for now, as the failure rules say."),),
+    events=(TelemetryItem("busy", "Calls that the target refused for now, as the failure rules say."),),
 )

@@ -7,7 +7,7 @@ from typing import Final
 import attrs
 
 from ..core.fallback import Fallback
-from ..engine.kit import Kit, Telling
+from ..engine.kit import Kit, TelemetryItem
 from ..engine.worst_case import WorstCase
 
 
@@ -37,8 +37,8 @@ FALLBACK: Final = Kit(
     setting=False,
     live=False,
     worst_case=_worst_case,
-    events=(Telling("fallback_success", "Calls that a fallback answered."),
-            Telling("fallback_failure", "Calls whose fallback failed too."),
-            Telling("fallback_rejection", "Calls that were refused a fallback because too many ran already."),
-            Telling("fallback_missing", "Failed calls that no fallback answered for.")),
+    events=(TelemetryItem("fallback_success", "Calls that a fallback answered."),
+            TelemetryItem("fallback_failure", "Calls whose fallback failed too."),
+            TelemetryItem("fallback_rejection", "Calls that were refused a fallback because too many ran already."),
+            TelemetryItem("fallback_missing", "Failed calls that no fallback answered for.")),
 )

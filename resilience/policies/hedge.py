@@ -9,7 +9,7 @@ from ..core.hedge import Hedge, Racer
 from ..engine.command_runtime import CommandRuntime
 from ..engine.failing_over import shared_attempts
 from ..engine.hedging import HedgePolicy, Hedging
-from ..engine.kit import Afterwards, Kit, Telling
+from ..engine.kit import Afterwards, Kit, TelemetryItem
 from ..engine.site import Site
 from ..engine.worst_case import WorstCase
 from ..engine.wrapper_spec import Flavour
@@ -71,5 +71,5 @@ HEDGE: Final = Kit(
     renew=_forget,
     install=_install,
     worst_case=_worst_case,
-    events=(Telling("hedge", "Second and further attempts that were begun beside a slow one."),),
+    events=(TelemetryItem("hedge", "Second and further attempts that were begun beside a slow one."),),
 )

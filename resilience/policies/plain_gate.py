@@ -18,7 +18,7 @@ from ..core.callbacks import is_plain
 from ..core.outcome import CANCELLED, REJECTED, event_number
 from ..engine.call import Call
 from ..engine.command_runtime import CommandRuntime
-from ..engine.kit import Afterwards, GateText, Kit, Telling
+from ..engine.kit import Afterwards, GateText, Kit, TelemetryItem
 from ..engine.site import Site
 from ..engine.worst_case import WorstCase
 from ..errors import RejectedError
@@ -210,7 +210,7 @@ def plain_gate_kit(cls: type[Any], name: str, *, about: str, below: Mapping[str,
                text=text, plain=text, start=start, change=_change, can_be_off=True, forget=PlainGate.clear,
                renew=PlainGate.renew, install=install, refusal=refusal, gauges=PlainGate.gauges,
                worst_case=_worst_case,
-               events=(Telling(refusal, f"Calls that {name} refused."),))
+               events=(TelemetryItem(refusal, f"Calls that {name} refused."),))
 
 
 def _worst_case(policy: Any, below: WorstCase) -> WorstCase:

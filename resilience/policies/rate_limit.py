@@ -13,7 +13,7 @@ from ..core.rate_limiter import RateLimiter
 from ..drivers.rate_limit_waiter import RateLimitWaiter
 from ..engine.command_runtime import CommandRuntime
 from ..engine.cost_account import CostAccount
-from ..engine.kit import Afterwards, GateText, Kit, Telling
+from ..engine.kit import Afterwards, GateText, Kit, TelemetryItem
 from ..engine.site import Site
 from ..engine.worst_case import WorstCase
 from ..engine.wrapper_spec import Flavour
@@ -136,5 +136,5 @@ RATE_LIMIT: Final = Kit(
     worst_case=_worst_case,
     refusal="rate_limited",
     gauges=_gauges,
-    events=(Telling("rate_limited", "Calls that came too soon, and could not wait long enough."),),
+    events=(TelemetryItem("rate_limited", "Calls that came too soon, and could not wait long enough."),),
 )

@@ -11,7 +11,7 @@ from ..drivers.retry_layers import layer
 from ..drivers.stream_timeouts import for_each_item
 from ..engine.command_runtime import CommandRuntime
 from ..engine.holding import Holding
-from ..engine.kit import Afterwards, Kit, Telling
+from ..engine.kit import Afterwards, Kit, TelemetryItem
 from ..engine.retrying import Retrying, RetryPolicy
 from ..engine.site import Site
 from ..engine.worst_case import WorstCase
@@ -135,7 +135,7 @@ RETRY: Final = Kit(
     cannot_change=_cannot_change,
     install=_install,
     worst_case=_worst_case,
-    events=(Telling("retry", "Attempts that were followed by another one."),
-            Telling("retry_left_to_caller", "Failed attempts that were left to a retry further out, which repeats the "
-                                            "whole call."),),
+    events=(TelemetryItem("retry", "Attempts that were followed by another one."),
+            TelemetryItem("retry_left_to_caller", "Failed attempts that were left to a retry further out, which "
+                                                  "repeats the whole call."),),
 )

@@ -7,7 +7,7 @@ from typing import Final
 from ..core.outcome import Event
 from ..core.throttle import Throttle, Throttler
 from ..engine.command_runtime import CommandRuntime
-from ..engine.kit import Afterwards, GateText, Kit, Telling
+from ..engine.kit import Afterwards, GateText, Kit, TelemetryItem
 from ..engine.site import Site
 
 _SETTLE: Final = "throttle_settle(None, {outcome}, started, now)"
@@ -56,5 +56,5 @@ if throttle.rate:
     renew=Throttler.renew,
     install=_install,
     refusal="throttled",
-    events=(Telling("throttled", "Calls that the throttle refused."),),
+    events=(TelemetryItem("throttled", "Calls that the throttle refused."),),
 )

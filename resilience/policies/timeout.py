@@ -9,7 +9,7 @@ from ..core.timeout import Timeout
 from ..drivers.async_timeouts import AsyncTimeout
 from ..drivers.stream_timeouts import StreamWatch, meter_of_each_item
 from ..engine.command_runtime import CommandRuntime
-from ..engine.kit import Afterwards, Kit, Telling
+from ..engine.kit import Afterwards, Kit, TelemetryItem
 from ..engine.site import Site
 from ..engine.worst_case import WorstCase
 from ..engine.wrapper_spec import Flavour
@@ -56,5 +56,5 @@ TIMEOUT: Final = Kit(
     absent=Timeout(None),
     change=_change,
     install=_install,
-    events=(Telling("timeout", "Calls that took too long, or as long as their caller's deadline left them."),),
+    events=(TelemetryItem("timeout", "Calls that took too long, or as long as their caller's deadline left them."),),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -119,9 +120,9 @@ def test_a_growing_number_is_not_read_out_every_second(stream: StreamServer, ope
     expect(page.locator("#show-connection")).to_have_text("Stale: no data for 2 s")
     stream.start()
     expect(page.locator("#announcer")).to_have_text("Live")
-    first, *others = said()
-    assert first.startswith("Stale: no data for")
-    assert ["Live"] == others
+    told = [text.partition(":")[0] for text in said()]
+    assert {"Stale", "Live"} == set(told)
+    assert all(one != other for one, other in itertools.pairwise(told))  # on a starved machine there may be a gap more
 
 
 def test_opened_circuits_are_announced(stream: StreamServer, open_page: OpenPage) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from resilience import Registry, command
 from resilience.config import ConfigurationApplied, ConfigurationRejected, configure
-from resilience.config.watcher import INTERVAL_S, Looks, Watcher
+from resilience.config.watcher import INTERVAL_S, WatchedFileState, Watcher
 from tests.drivers.until import until
 
 
@@ -34,59 +34,59 @@ def handle(registry):
     return function.resilience
 
 
-def looked(looks, times=3):
-    return [looks.differs() for _ in range(times)]
+def looked(state, times=3):
+    return [state.differs() for _ in range(times)]
 
 
 def test_a_new_content_is_told_once_when_it_was_seen_twice(file):
-    looks = Looks(file)
-    assert [False] * 3 == looked(looks)
+    state = WatchedFileState(file)
+    assert [False] * 3 == looked(state)
     file.write_text("x = 1\n")
-    assert [False, True, False] == looked(looks)
+    assert [False, True, False] == looked(state)
 
 
 def test_a_file_that_is_still_being_written_is_not_told(file):
-    looks, found = Looks(file), []
+    state, found = WatchedFileState(file), []
     for size in range(5):
         file.write_text("x" * size)
-        found += looked(looks, 1)
+        found += looked(state, 1)
     assert [False] * 5 == found
-    assert [True, False] == looked(looks, 2)
+    assert [True, False] == looked(state, 2)
 
 
 def test_a_file_put_back_as_it_was_is_not_told(file):
-    looks, text = Looks(file), file.read_text()
+    state, text = WatchedFileState(file), file.read_text()
     file.write_text("x = 1\n")
-    looked(looks, 1)
+    looked(state, 1)
     file.write_text(text)
-    assert [False] * 3 == looked(looks)
+    assert [False] * 3 == looked(state)
 
 
 def test_a_change_that_leaves_size_and_time_as_they_were_is_told(file):
-    looks, before = Looks(file), file.stat()
+    state, before = WatchedFileState(file), file.stat()
     file.write_text(file.read_text().replace("2.0", "3.0"))
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert (before.st_mtime_ns, before.st_size, before.st_ino) == (
         file.stat().st_mtime_ns, file.stat().st_size, file.stat().st_ino)
-    assert [False, True, False] == looked(looks)
+    assert [False, True, False] == looked(state)
 
 
 def test_a_file_long_unchanged_is_not_read_any_more(file, monkeypatch):
-    looks, reads = Looks(file), []
-    looked(looks, 20)
-    content = Looks._content
-    monkeypatch.setattr(Looks, "_content", lambda self: reads.append(1) or content(self))
-    looked(looks, 20)
+    state, reads = WatchedFileState(file), []
+    looked(state, 20)
+    content = WatchedFileState._content
+    monkeypatch.setattr(WatchedFileState, "_content", lambda self: reads.append(1) or content(self))
+    looked(state, 20)
     assert [] == reads
     file.write_text("x = 1\n")
-    assert [False, True, False] == looked(looks)
+    assert [False, True, False] == looked(state)
 
 
 def test_an_editor_that_replaces_the_file_is_noticed(file, tmp_path):
-    looks = Looks(file)
+    state = WatchedFileState(file)
     (tmp_path / "new").write_text("x = 1\n")
     os.replace(tmp_path / "new", file)
-    assert [False, True, False] == looked(looks)
+    assert [False, True, False] == looked(state)
 
 
 def test_the_links_of_kubernetes_are_followed(tmp_path):
@@ -95,23 +95,23 @@ def test_the_links_of_kubernetes_are_followed(tmp_path):
         (tmp_path / version / "resilience.toml").write_text(f"# {version}\n")
     (tmp_path / "..data").symlink_to("v1")
     (tmp_path / "resilience.toml").symlink_to("..data/resilience.toml")
-    looks = Looks(tmp_path / "resilience.toml")
-    assert [False] * 2 == looked(looks, 2)
+    state = WatchedFileState(tmp_path / "resilience.toml")
+    assert [False] * 2 == looked(state, 2)
     (tmp_path / "..data_tmp").symlink_to("v2")
     os.replace(tmp_path / "..data_tmp", tmp_path / "..data")
-    assert [False, True, False] == looked(looks)
+    assert [False, True, False] == looked(state)
 
 
 def test_a_file_that_is_away_for_a_moment_is_not_missed_and_one_that_stays_away_is(file):
-    looks, text = Looks(file), file.read_text()
+    state, text = WatchedFileState(file), file.read_text()
     file.unlink()
-    assert [False] == looked(looks, 1)
+    assert [False] == looked(state, 1)
     file.write_text(text)
-    assert [False] * 3 == looked(looks)
+    assert [False] * 3 == looked(state)
     file.unlink()
-    assert [False, True, False] == looked(looks)
+    assert [False, True, False] == looked(state)
     file.write_text(text)
-    assert [False, True, False] == looked(looks)
+    assert [False, True, False] == looked(state)
 
 
 def test_the_watcher_looks_as_often_as_its_wait_returns_and_ends_when_it_says_so(file):

@@ -9,7 +9,7 @@ import pytest
 from resilience import ConfigError, Failover, RetryBudget
 from resilience.core.budget import Budget
 from resilience.core.failover import TRANSITIONS, Rest, RestState, RestTrigger
-from resilience.core.failover_course import Course, shares
+from resilience.core.failover_state import FailoverState, shares
 
 EU, US, ASIA = range(3)
 THREE = ("eu", "us", "asia")
@@ -20,9 +20,9 @@ def rests(config):
 
 
 def begun(of, now=0.0, u=0.0, budget=None, avoid=()):
-    course = Course(of, budget, of[0].config.targets)
-    course.begin(now, u, avoid)
-    return course
+    state = FailoverState(of, budget, of[0].config.targets)
+    state.begin(now, u, avoid)
+    return state
 
 
 # -- the rest of one target
@@ -216,24 +216,24 @@ def test_the_table_of_transitions_is_what_a_target_does():
 
 
 def test_a_call_goes_to_the_first_target_and_after_failures_to_the_others_in_order():
-    course = begun(rests(Failover(THREE)))
-    assert course.target == EU
-    course.after_failure(False, None, 1.0, 0.0)
-    assert course.target == US
-    course.after_failure(False, None, 2.0, 0.0)
-    assert course.target == ASIA
-    course.after_failure(False, None, 3.0, 0.0)
+    state = begun(rests(Failover(THREE)))
+    assert state.target == EU
+    state.after_failure(False, None, 1.0, 0.0)
+    assert state.target == US
+    state.after_failure(False, None, 2.0, 0.0)
+    assert state.target == ASIA
+    state.after_failure(False, None, 3.0, 0.0)
 
-    assert course.target is None
-    assert course.failed == 3
-    assert not course.bound
+    assert state.target is None
+    assert state.failed == 3
+    assert not state.bound
 
 
 def test_a_failure_alone_rests_nobody_but_what_is_down_rests():
     of = rests(Failover(THREE))
-    course = begun(of)
-    course.after_failure(False, None, 1.0, 0.0)
-    course.after_failure(True, None, 2.0, 0.0)
+    state = begun(of)
+    state.after_failure(False, None, 1.0, 0.0)
+    state.after_failure(True, None, 2.0, 0.0)
 
     assert [RestState.AVAILABLE, RestState.RESTING, RestState.AVAILABLE] == [rest.state for rest in of]
     assert begun(of, 3.0).target == EU
@@ -242,11 +242,11 @@ def test_a_failure_alone_rests_nobody_but_what_is_down_rests():
 def test_a_resting_target_is_the_last_resort_and_its_success_there_does_not_bring_the_calls_back():
     of = rests(Failover(("eu", "us"), grace=30.0))
     of[EU].stop(0.0)
-    course = begun(of, 10.0)
-    assert course.target == US
-    course.after_failure(False, None, 10.0, 0.0)
-    assert course.target == EU
-    course.succeeded(10.0)
+    state = begun(of, 10.0)
+    assert state.target == US
+    state.after_failure(False, None, 10.0, 0.0)
+    assert state.target == EU
+    state.succeeded(10.0)
 
     assert begun(of, 11.0).target == US
 
@@ -261,80 +261,80 @@ def test_of_several_resting_targets_the_one_that_is_due_soonest_is_the_last_reso
 
 def test_a_refusal_costs_neither_budget_nor_the_right_to_be_asked_again():
     budget = Budget(RetryBudget(ratio=0.0, per_second=0.0), 0.0)
-    course = begun(rests(Failover(("eu", "us"), max_wait=10.0)), budget=budget)
-    course.after_refusal(True, 5.0, 0.0, 0.0, None)
-    assert course.target == US
-    course.after_refusal(True, 2.0, 0.0, 0.0, None)
+    state = begun(rests(Failover(("eu", "us"), max_wait=10.0)), budget=budget)
+    state.after_refusal(True, 5.0, 0.0, 0.0, None)
+    assert state.target == US
+    state.after_refusal(True, 2.0, 0.0, 0.0, None)
 
-    assert course.target is None
-    assert course.pause == 2.0
-    course.resume(2.0, 0.0)
-    assert course.target is not None
+    assert state.target is None
+    assert state.pause == 2.0
+    state.resume(2.0, 0.0)
+    assert state.target is not None
 
 
 def test_a_failure_goes_on_only_if_the_budget_allows_it_and_a_target_that_refuses_then_costs_nothing():
     budget = Budget(RetryBudget(ratio=0.0, per_second=0.1), 0.0)  # one in ten seconds
-    course = begun(rests(Failover(("eu", "us"))), budget=budget)
-    course.after_failure(False, None, 0.0, 0.0)
-    assert course.target == US
-    course.after_refusal(False, None, 0.0, 0.0, None)
-    assert course.target is None
+    state = begun(rests(Failover(("eu", "us"))), budget=budget)
+    state.after_failure(False, None, 0.0, 0.0)
+    assert state.target == US
+    state.after_refusal(False, None, 0.0, 0.0, None)
+    assert state.target is None
 
-    course = begun(rests(Failover(("eu", "us"))), budget=budget)
-    course.after_failure(False, None, 0.0, 0.0)
-    assert course.target == US, "what was paid for and not had came back"
-    course.after_failure(False, None, 0.0, 0.0)
+    state = begun(rests(Failover(("eu", "us"))), budget=budget)
+    state.after_failure(False, None, 0.0, 0.0)
+    assert state.target == US, "what was paid for and not had came back"
+    state.after_failure(False, None, 0.0, 0.0)
 
-    course = begun(rests(Failover(("eu", "us"))), budget=budget)
-    course.after_failure(False, None, 0.0, 0.0)
-    assert course.target is None
-    assert course.bound == "its budget allows no other target"
+    state = begun(rests(Failover(("eu", "us"))), budget=budget)
+    state.after_failure(False, None, 0.0, 0.0)
+    assert state.target is None
+    assert state.bound == "its budget allows no other target"
 
 
 @pytest.mark.parametrize(("max_wait", "left", "pause"), [
     (None, None, 0.0), (None, 3.0, 2.0), (None, 2.0, 0.0), (1.9, None, 0.0), (2.0, None, 2.0), (2.0, 1.0, 0.0),
     (0.0, 10.0, 0.0)])
 def test_when_all_refuse_the_call_waits_for_the_soonest_if_deadline_and_max_wait_allow_it(max_wait, left, pause):
-    course = begun(rests(Failover(("eu", "us"), max_wait=max_wait)))
-    course.after_refusal(True, 5.0, 0.0, 0.0, left)
-    course.after_refusal(False, 2.0, 0.0, 0.0, left)
+    state = begun(rests(Failover(("eu", "us"), max_wait=max_wait)))
+    state.after_refusal(True, 5.0, 0.0, 0.0, left)
+    state.after_refusal(False, 2.0, 0.0, 0.0, left)
 
-    assert course.pause == pause
+    assert state.pause == pause
 
 
 def test_a_call_does_not_wait_when_nobody_says_until_when_or_when_a_target_has_failed():
-    course = begun(rests(Failover(("eu", "us"), max_wait=10.0)))
-    course.after_refusal(False, None, 0.0, 0.0, None)
-    course.after_refusal(False, None, 0.0, 0.0, None)
-    assert course.pause == 0.0
+    state = begun(rests(Failover(("eu", "us"), max_wait=10.0)))
+    state.after_refusal(False, None, 0.0, 0.0, None)
+    state.after_refusal(False, None, 0.0, 0.0, None)
+    assert state.pause == 0.0
 
-    course = begun(rests(Failover(("eu", "us"), max_wait=10.0)))
-    course.after_failure(False, None, 0.0, 0.0)
-    course.after_refusal(False, 1.0, 0.0, 0.0, None)
-    assert course.pause == 0.0
+    state = begun(rests(Failover(("eu", "us"), max_wait=10.0)))
+    state.after_failure(False, None, 0.0, 0.0)
+    state.after_refusal(False, 1.0, 0.0, 0.0, None)
+    assert state.pause == 0.0
 
 
 def test_all_waits_of_a_call_together_are_no_longer_than_max_wait():
-    course = begun(rests(Failover(("eu", "us"), max_wait=3.0)))
+    state = begun(rests(Failover(("eu", "us"), max_wait=3.0)))
     now, waited = 0.0, 0.0
     for _ in range(1000):
-        course.after_refusal(False, 0.0, now, 0.0, None)
-        course.after_refusal(False, 0.0, now, 0.0, None)
-        if not course.pause:
+        state.after_refusal(False, 0.0, now, 0.0, None)
+        state.after_refusal(False, 0.0, now, 0.0, None)
+        if not state.pause:
             break
-        waited += course.pause
-        now += course.pause
-        course.resume(now, 0.0)
+        waited += state.pause
+        now += state.pause
+        state.resume(now, 0.0)
 
     assert 2.9 < waited <= 3.0 + 1e-9
 
 
 def test_no_time_left_before_the_callers_deadline_ends_the_call():
-    course = begun(rests(Failover(("eu", "us"))))
-    course.after_failure(False, None, 0.0, 0.0, 0.0)
+    state = begun(rests(Failover(("eu", "us"))))
+    state.after_failure(False, None, 0.0, 0.0, 0.0)
 
-    assert course.target is None
-    assert "deadline" in course.bound
+    assert state.target is None
+    assert "deadline" in state.bound
 
 
 def test_the_attempt_of_a_hedge_goes_to_another_target_if_one_is_available():
@@ -365,23 +365,23 @@ def test_the_share_of_a_resting_target_goes_to_the_others_by_their_weights():
 
 
 def test_a_target_without_weight_is_used_when_no_other_is_left():
-    course = begun(rests(Failover(("eu", "us"), weights=(1, 0))), u=0.9999)
-    assert course.target == EU
-    course.after_failure(False, None, 0.0, 0.9999)
-    assert course.target == US
+    state = begun(rests(Failover(("eu", "us"), weights=(1, 0))), u=0.9999)
+    assert state.target == EU
+    state.after_failure(False, None, 0.0, 0.9999)
+    assert state.target == US
 
 
 def test_a_probe_that_finds_its_target_busy_says_nothing_and_one_that_fails_begins_another_rest():
     of = rests(Failover(("eu", "us"), grace=30.0))
     of[EU].stop(0.0)
-    course = begun(of, 30.0)
-    assert course.target == EU
-    course.after_failure(False, 0.0, 31.0, 0.0)
+    state = begun(of, 30.0)
+    assert state.target == EU
+    state.after_failure(False, 0.0, 31.0, 0.0)
     assert (of[EU].state, of[EU].until) == (RestState.RESTING, 31.0)
 
-    course = begun(of, 31.0)
-    assert course.target == EU
-    course.after_failure(False, None, 32.0, 0.0)
+    state = begun(of, 31.0)
+    assert state.target == EU
+    state.after_failure(False, None, 32.0, 0.0)
     assert (of[EU].state, of[EU].until) == (RestState.RESTING, 62.0)
 
 
@@ -416,33 +416,33 @@ def test_each_target_that_runs_the_function_after_a_failure_is_paid_for_once_and
                         (["failed", "refused"], 1), (["failed", "refused", "refused"], 0),
                         (["failed", "failed", "refused"], 1), (["failed", "refused", "failed"], 1)):
         budget = Budget(ten, 0.0)
-        course = begun(rests(Failover(THREE)), budget=budget)
+        state = begun(rests(Failover(THREE)), budget=budget)
         for step in steps:
             if step == "failed":
-                course.after_failure(False, None, 0.0, 0.0, 1.0)
+                state.after_failure(False, None, 0.0, 0.0, 1.0)
             else:
-                course.after_refusal(False, None, 0.0, 0.0, 1.0)
-        course.give_back() if course.target is None else None
-        course.give_back() if course.target is None else None
+                state.after_refusal(False, None, 0.0, 0.0, 1.0)
+        state.give_back() if state.target is None else None
+        state.give_back() if state.target is None else None
         assert 10 - spent(budget) == paid, steps
 
 
 def test_before_the_first_call_there_is_no_target_and_nothing_to_settle_or_to_give_back():
     budget = Budget(RetryBudget(ratio=0.0, per_second=1.0, window=10.0), 0.0)
     assert budget.withdraw(0.0)
-    course = Course(rests(Failover(THREE)), budget, THREE)
-    assert course.target is None
-    course.left(0.0)
-    course.give_back()
+    state = FailoverState(rests(Failover(THREE)), budget, THREE)
+    assert state.target is None
+    state.left(0.0)
+    state.give_back()
     assert spent(budget) == 9
 
 
 def test_nothing_but_the_end_of_the_targets_is_in_the_way_when_the_last_fails_after_others_refused():
     budget = Budget(RetryBudget(ratio=0.0, per_second=0.0), 0.0)
-    course = begun(rests(Failover(("eu", "us"))), budget=budget)
-    course.after_refusal(False, None, 0.0, 0.0, 1.0)
-    course.after_failure(False, None, 0.0, 0.0, 1.0)
-    assert (course.target, course.bound) == (None, "")
+    state = begun(rests(Failover(("eu", "us"))), budget=budget)
+    state.after_refusal(False, None, 0.0, 0.0, 1.0)
+    state.after_failure(False, None, 0.0, 0.0, 1.0)
+    assert (state.target, state.bound) == (None, "")
 
 
 def test_if_all_targets_are_to_be_avoided_they_are_asked_in_order_all_the_same():
@@ -460,27 +460,27 @@ def test_what_rounding_leaves_over_goes_to_the_target_with_the_largest_share():
     (0.0, None, ""), (1.0, None, "max_wait (1 s) is too short to wait for one"), (None, None, ""),
     (None, 1.0, "the caller's deadline leaves no time to wait for one")])
 def test_what_is_in_the_way_of_a_wait_is_said(max_wait, left, bound):
-    course = begun(rests(Failover(("eu", "us"), max_wait=max_wait)))
+    state = begun(rests(Failover(("eu", "us"), max_wait=max_wait)))
     for _ in range(2):
-        course.after_refusal(False, 2.0, 0.0, 0.0, left)
+        state.after_refusal(False, 2.0, 0.0, 0.0, left)
 
-    assert (course.target, course.pause, course.bound) == (None, 0.0, bound)
+    assert (state.target, state.pause, state.bound) == (None, 0.0, bound)
 
 
 def test_a_refusal_that_ends_now_is_waited_for_five_milliseconds():
-    course = begun(rests(Failover(("eu", "us"), max_wait=1.0)))
+    state = begun(rests(Failover(("eu", "us"), max_wait=1.0)))
     for _ in range(2):
-        course.after_refusal(False, 0.0, 0.0, 0.0, None)
+        state.after_refusal(False, 0.0, 0.0, 0.0, None)
 
-    assert course.pause == 0.005
+    assert state.pause == 0.005
 
 
 def test_of_targets_that_all_have_no_weight_any_more_the_first_is_taken():
-    course = begun(rests(Failover(THREE, weights=(1, 0, 0))))
-    course.after_failure(False, None, 0.0, 0.5)
-    assert course.target == US
-    course.after_failure(False, None, 0.0, 0.5)
-    assert course.target == ASIA
+    state = begun(rests(Failover(THREE, weights=(1, 0, 0))))
+    state.after_failure(False, None, 0.0, 0.5)
+    assert state.target == US
+    state.after_failure(False, None, 0.0, 0.5)
+    assert state.target == ASIA
 
 
 # -- histories
@@ -552,30 +552,30 @@ def test_random_histories_of_overlapping_calls_are_those_of_the_plain_rules():
                 plain.choose(one, now)
                 calls.append((begun(of, now), one))
             else:
-                course, one = rng.choice(calls)
+                state, one = rng.choice(calls)
                 how = rng.choice(("good", "failed", "down", "busy", "refused", "refused: down", "left", "broke",
                                   "broke: down"))
                 asked = rng.choice((0.0, 0.5, 10.0)) if how == "busy" else None
                 plain.end(one, how, now, asked)
                 if how.startswith("broke"):
-                    of[course.target].broke_off(how == "broke: down", one.since, now)
-                    course.left(now)
+                    of[state.target].broke_off(how == "broke: down", one.since, now)
+                    state.left(now)
                 elif how == "good":
-                    course.succeeded(now)
+                    state.succeeded(now)
                 elif how == "left":
-                    course.left(now)
+                    state.left(now)
                 elif how.startswith("refused"):
-                    course.after_refusal(how == "refused: down", 1.0, now, 0.0, None)
+                    state.after_refusal(how == "refused: down", 1.0, now, 0.0, None)
                 else:
-                    course.after_failure(how == "down", asked, now, 0.0)
+                    state.after_failure(how == "down", asked, now, 0.0)
                 ends = how in ("good", "left", "broke", "broke: down")
                 if not ends:
                     plain.choose(one, now)
                 if ends or one.at is None:
-                    calls.remove((course, one))
+                    calls.remove((state, one))
                 assert len(one.tried) <= n
-            for course, one in calls:
-                assert course.target == one.at, seed
+            for state, one in calls:
+                assert state.target == one.at, seed
             for rest, known in zip(of, plain.resting, strict=True):
                 expected = RestState.AVAILABLE if known is None else \
                     RestState.RESTING if known[1] is None else RestState.PROBING
@@ -602,13 +602,13 @@ def test_a_setting_that_cannot_be_is_named(wrong, option):
 
 def test_a_call_under_way_while_its_failover_is_declared_anew_goes_on_among_the_targets_it_began_with():
     of = rests(Failover(THREE, weights=(1, 1, 1)))
-    course = begun(of)
+    state = begun(of)
     for each in of:
         each.configure(Failover(("asia", "africa"), weights=(2, 5)))
-    course.after_failure(True, None, 1.0, 0.0)
-    assert ASIA == course.target, "the only one that has a share"
-    course.after_failure(True, None, 1.0, 0.0)
-    assert US == course.target
+    state.after_failure(True, None, 1.0, 0.0)
+    assert ASIA == state.target, "the only one that has a share"
+    state.after_failure(True, None, 1.0, 0.0)
+    assert US == state.target
     assert (0.0, 0.0, 2) == tuple(shares(of[0].config, THREE))
     assert None is shares(Failover(THREE), ("eu",))
 

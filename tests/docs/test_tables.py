@@ -56,8 +56,8 @@ from resilience.gateway import balancing
 from resilience.gateway import config as gateway_config
 from resilience.gateway.admin.application import WorkerCollector
 from resilience.gateway.answers.answer_rules import AnswerRule
-from resilience.gateway.balancing.course import Repetition
 from resilience.gateway.balancing.health import HealthChecks
+from resilience.gateway.balancing.retry_state import Repetition
 from resilience.gateway.change import Change
 from resilience.gateway.circuit_hints import hints_of
 from resilience.gateway.client_addresses import ClientAddresses

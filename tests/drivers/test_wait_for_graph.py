@@ -1,6 +1,6 @@
 """The wait-for graph: what can end although somebody else waits."""
 
-from resilience.drivers.pools import Stand, WorkerPool
+from resilience.drivers.pools import PooledCall, WorkerPool
 from resilience.drivers.wait_for_graph import WaitScope, can_end
 
 
@@ -16,15 +16,15 @@ class FullPool(WorkerPool):
     def __init__(self, *awaited):
         super().__init__("full", size=len(awaited), max_queue=5)
         for targets in awaited:
-            self.stand_of(targets)
+            self.call_that_awaits(targets)
 
-    def stand_of(self, targets):
+    def call_that_awaits(self, targets):
         taken = []
         self._turns.take(taken)
-        stand = Stand(self)
-        stand.awaited.update({object(): each for each in targets})
-        self.stand(stand)
-        return stand
+        pooled = PooledCall(self)
+        pooled.awaited.update({object(): each for each in targets})
+        self.started(pooled)
+        return pooled
 
 
 def test_a_scope_can_end_once_all_that_it_waits_for_can():
@@ -56,7 +56,7 @@ def test_a_pool_goes_on_if_a_thread_is_free_or_one_of_its_calls_can_end():
 
 def test_a_pool_all_of_whose_threads_but_one_wait_for_it_is_held_up_by_that_one():
     pool = FullPool([], [])
-    mine, other = pool._stands
+    mine, other = pool._pooled
     other.awaited[object()] = waiting(pool)
 
     assert can_end(waiting(pool))

@@ -9,7 +9,7 @@ import pytest
 from resilience import ConfigError, command
 from resilience.config import configure
 from resilience.config.document import Document
-from resilience.config.watcher import Looks
+from resilience.config.watcher import WatchedFileState
 from tests.drivers.until import until
 
 
@@ -35,13 +35,13 @@ def test_a_change_while_the_file_is_read_for_the_first_time_is_seen(registry, fi
 
 
 def test_a_pipe_in_the_place_of_the_file_is_not_read(file):
-    looks = Looks(file)
+    state = WatchedFileState(file)
     file.unlink()
     os.mkfifo(file)
-    assert [False] * 3 == [looks.differs() for _ in range(3)]
+    assert [False] * 3 == [state.differs() for _ in range(3)]
     file.unlink()
     file.write_text("[defaults]\ntimeout = 3.0\n")
-    assert [False, True, False] == [looks.differs() for _ in range(3)]
+    assert [False, True, False] == [state.differs() for _ in range(3)]
 
 
 def test_a_pipe_cannot_be_watched(registry, tmp_path):

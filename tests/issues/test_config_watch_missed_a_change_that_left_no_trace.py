@@ -13,7 +13,7 @@ import pytest
 
 from resilience import command
 from resilience.config import ConfigFileError, ConfigurationApplied, configure
-from resilience.config.watcher import Looks, Watcher
+from resilience.config.watcher import WatchedFileState, Watcher
 from tests.forked import forked
 
 OLD, NEW = "[defaults]\ntimeout = 2.0\n", "[defaults]\ntimeout = 3.0\n"
@@ -34,15 +34,15 @@ def _handle(registry):
     return function.resilience
 
 
-def looked(looks, times=3):
-    return [looks.differs() for _ in range(times)]
+def looked(state, times=3):
+    return [state.differs() for _ in range(times)]
 
 
 def long_unchanged(path):
     """Looks at a file that is not read at every look any more."""
-    looks = Looks(path)
-    assert not any(looked(looks, 40))
-    return looks
+    state = WatchedFileState(path)
+    assert not any(looked(state, 40))
+    return state
 
 
 def in_place_with_the_old_time(path):
@@ -69,10 +69,10 @@ def truncated_first(path):
 @pytest.mark.parametrize("write", [
     in_place_with_the_old_time, by_another_file_with_the_old_time, truncated_first])
 def test_a_change_with_the_old_time_and_size_is_seen_however_late_it_comes(file, write):
-    looks, before = long_unchanged(file), file.stat()
+    state, before = long_unchanged(file), file.stat()
     write(file)
     assert (before.st_mtime_ns, before.st_size) == (file.stat().st_mtime_ns, file.stat().st_size)
-    assert [False, True, False] == looked(looks)
+    assert [False, True, False] == looked(state)
 
 
 @pytest.mark.parametrize("link", ["..data", "resilience.toml"])
@@ -83,20 +83,20 @@ def test_links_that_are_turned_to_a_file_of_the_same_time_and_size_are_followed_
         os.utime(tmp_path / version / "resilience.toml", ns=(10**18, 10**18))
     (tmp_path / "..data").symlink_to("v1")
     (tmp_path / "resilience.toml").symlink_to("..data/resilience.toml")
-    looks = long_unchanged(tmp_path / "resilience.toml")
+    state = long_unchanged(tmp_path / "resilience.toml")
     (tmp_path / "new").symlink_to("v2" if link == "..data" else "v2/resilience.toml")
     os.replace(tmp_path / "new", tmp_path / link)
-    assert [False, True, False] == looked(looks)
+    assert [False, True, False] == looked(state)
 
 
 def test_a_change_that_leaves_the_status_as_it_was_is_seen_all_the_same_within_ten_seconds(file, monkeypatch):
-    status = Looks._stat
-    first = status(Looks(file))
-    monkeypatch.setattr(Looks, "_stat", lambda _: first)  # as a network file system may have it
-    looks = long_unchanged(file)
+    status = WatchedFileState._stat
+    first = status(WatchedFileState(file))
+    monkeypatch.setattr(WatchedFileState, "_stat", lambda _: first)  # as a network file system may have it
+    state = long_unchanged(file)
     with file.open("r+b") as opened, mmap.mmap(opened.fileno(), 0) as mapped:
         mapped[:] = NEW.encode()
-    assert 1 == sum(looked(looks, 60))
+    assert 1 == sum(looked(state, 60))
 
 
 def test_a_change_that_takes_back_what_reload_has_read_is_seen(file, registry, handle):
@@ -106,7 +106,7 @@ def test_a_change_that_takes_back_what_reload_has_read_is_seen(file, registry, h
     configuration.reload()
     file.write_text(OLD)
     assert 3.0 == handle.settings.timeout
-    assert any(looked(watcher._looks))
+    assert any(looked(watcher._file))
     configuration.changed()
     assert 2.0 == handle.settings.timeout
 
@@ -118,7 +118,7 @@ def test_the_repair_of_what_reload_has_refused_is_seen(file, registry, handle):
     with pytest.raises(ConfigFileError):
         configuration.reload()
     file.write_text(OLD)
-    assert any(looked(watcher._looks))
+    assert any(looked(watcher._file))
     configuration.changed()
     assert ((), 2.0) == (configuration.mistakes, handle.settings.timeout)
 
@@ -129,7 +129,7 @@ def test_what_reload_has_read_is_not_applied_once_more(file, registry):
     registry.subscribe(ConfigurationApplied, applied.append)
     file.write_text(NEW)
     configuration.reload()
-    assert not any(looked(watcher._looks, 20))
+    assert not any(looked(watcher._file, 20))
     assert 1 == len(applied)
 
 
@@ -137,12 +137,12 @@ def test_what_is_applied_is_what_was_looked_at_though_the_next_write_has_begun(f
     configuration = configure(file, registry=registry, environ={})
     configuration._watcher = watcher = Watcher(file, configuration)
     file.write_text(NEW)
-    assert [False, True] == looked(watcher._looks, 2)
+    assert [False, True] == looked(watcher._file, 2)
     file.write_text("")  # an empty file would take all settings back
     configuration.changed()
     assert 3.0 == handle.settings.timeout
     file.write_text("[defaults]\ntimeout = 4.0\n")
-    assert any(looked(watcher._looks))
+    assert any(looked(watcher._file))
     configuration.changed()
     assert 4.0 == handle.settings.timeout
 
@@ -158,7 +158,7 @@ def test_a_child_forked_between_the_look_and_the_reload_hears_of_the_change_too(
     watched = Watched()
     watcher = Watcher(file, watched)
     file.write_text(NEW)
-    assert [False, True] == looked(watcher._looks, 2)  # and here the parent's thread would tell of it
+    assert [False, True] == looked(watcher._file, 2)  # and here the parent's thread would tell of it
 
     def child():
         watcher.renew()
@@ -176,14 +176,14 @@ def test_a_file_that_is_gone_or_a_directory_is_told_without_a_line_and_seen_when
     configuration = configure(file, registry=registry, environ={})
     configuration._watcher = watcher = Watcher(file, configuration)
     spoil(file)
-    assert any(looked(watcher._looks))
+    assert any(looked(watcher._file))
     configuration.changed()
     assert [f"{file}: {message}"] == [str(mistake) for mistake in configuration.mistakes]
     assert 2.0 == handle.settings.timeout
     if file.exists():
         file.rmdir()
     file.write_text(NEW)
-    assert any(looked(watcher._looks))
+    assert any(looked(watcher._file))
     configuration.changed()
     assert ((), 3.0) == (configuration.mistakes, handle.settings.timeout)
 
@@ -197,12 +197,12 @@ def test_a_lost_permission_is_told_and_seen_when_it_is_back(file, registry, hand
 
     monkeypatch.setattr(type(file), "read_bytes", refuse)  # the superuser's permission cannot be taken
     file.chmod(0)
-    assert any(looked(watcher._looks))
+    assert any(looked(watcher._file))
     configuration.changed()
     assert [f"{file}: cannot be read: Permission denied"] == [str(mistake) for mistake in configuration.mistakes]
     monkeypatch.setattr(type(file), "read_bytes", read)
     file.chmod(0o600)
-    assert any(looked(watcher._looks))
+    assert any(looked(watcher._file))
     configuration.changed()
     assert ((), 2.0) == (configuration.mistakes, handle.settings.timeout)
 
@@ -213,7 +213,7 @@ def test_a_content_as_other_editors_write_it_is_applied(file, registry, handle, 
     configuration = configure(file, registry=registry, environ={})
     configuration._watcher = watcher = Watcher(file, configuration)
     file.write_bytes(content)
-    assert any(looked(watcher._looks))
+    assert any(looked(watcher._file))
     configuration.changed()
     assert 3.0 == handle.settings.timeout
 
@@ -241,7 +241,7 @@ def test_a_relative_path_leads_to_the_same_file_after_the_process_has_changed_it
     monkeypatch.chdir(tmp_path / "elsewhere")
     file.write_text(NEW)
     if watched:
-        assert any(looked(watcher._looks))
+        assert any(looked(watcher._file))
         configuration.changed()
     else:
         configuration.reload()

@@ -10,7 +10,7 @@ import pytest
 
 from resilience.core.budget import Budget, RetryBudget
 from resilience.core.failover import Failover, Rest
-from resilience.core.failover_course import Course
+from resilience.core.failover_state import FailoverState
 
 TEN_A_WINDOW = RetryBudget(ratio=0.0, per_second=1.0, window=10.0)
 
@@ -61,10 +61,10 @@ def test_refunds_at_any_time_never_forbid_what_the_window_allows():
 def test_a_target_that_refuses_late_leaves_the_budget_as_it_was():
     policy = Failover(targets=("eu", "us"), budget=TEN_A_WINDOW)
     budget = Budget(TEN_A_WINDOW, 0.0)
-    course = Course([Rest(policy), Rest(policy)], budget, policy.targets)
-    course.begin(0.0, 0.5)
-    course.after_failure(False, None, 0.5, 0.5)
+    state = FailoverState([Rest(policy), Rest(policy)], budget, policy.targets)
+    state.begin(0.0, 0.5)
+    state.after_failure(False, None, 0.5, 0.5)
     budget.deposit(15.0)
-    course.after_refusal(False, None, 15.0, 0.5, None)  # its bulkhead had no slot for fifteen seconds
+    state.after_refusal(False, None, 15.0, 0.5, None)  # its bulkhead had no slot for fifteen seconds
 
     assert 10 == allowed(budget, 15.5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from resilience import RetryBudget
-from resilience.gateway.balancing.course import Repetition
+from resilience.gateway.balancing.retry_state import Repetition
 from resilience.gateway.config import ServiceConfig
 from tests.gateway.services.stub_service import ONE, TWO, a_service, ask, updated
 

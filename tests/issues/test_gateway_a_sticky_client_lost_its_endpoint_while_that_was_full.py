@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from resilience.gateway.balancing.course import Repetition
+from resilience.gateway.balancing.retry_state import Repetition
 from resilience.gateway.balancing.sticky import token_of
 from resilience.gateway.config import BalancingConfig
 from resilience.gateway.messages.exchange import Header, Request, UpstreamUnreachableError

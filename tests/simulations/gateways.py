@@ -20,7 +20,7 @@ from resilience.core.throttle import Throttle, Throttler
 from resilience.discovery import Instance
 from resilience.errors import RejectedError
 from resilience.gateway.balancing import BalancerOptions, Ejection, EndpointSet, EndpointState, balancer
-from resilience.gateway.balancing.course import Course, Ending, Move, Repetition
+from resilience.gateway.balancing.retry_state import Ending, Repetition, RetryDecision, RetryState
 from resilience.gateway.balancing.subsets import subset
 from resilience.gateway.services.retry_terms import RetryTerms
 
@@ -197,7 +197,7 @@ class SimulatedGateway:
 class ObservedRequest:
     """One request on its way through a gateway. See gateway/attempts.py."""
 
-    __slots__ = ("_attempt", "_began", "_has_failed", "_course", "_endpoint", "_gateway", "_is_repeatable", "_over", "_permit",
+    __slots__ = ("_attempt", "_began", "_has_failed", "_retry_state", "_endpoint", "_gateway", "_is_repeatable", "_over", "_permit",
                  "_permits", "_sent", "_term")
 
     def __init__(self, gateway: SimulatedGateway, over: Callable[[bool], None], *, is_repeatable: bool = True) -> None:
@@ -210,7 +210,7 @@ class ObservedRequest:
         """
         self._gateway, self._over, self._is_repeatable = gateway, over, is_repeatable
         self._attempt = 0
-        self._course: Course | None = None
+        self._retry_state: RetryState | None = None
         self._permits = self._term = None
         self._has_failed = False
         if gateway.refuses() or not self._is_admitted():
@@ -226,8 +226,8 @@ class ObservedRequest:
         if is_under_way:
             self._settle(CANCELLED)
             self._left()
-        if self._course is not None:
-            self._course.stop(was_sent=is_under_way and self._sent)
+        if self._retry_state is not None:
+            self._retry_state.stop(was_sent=is_under_way and self._sent)
         self._attempt = -1
         self._weigh(FAILURE if self._has_failed else CANCELLED)
 
@@ -299,13 +299,13 @@ class ObservedRequest:
             instance.ask(self, self._attempt)
 
     def _chosen(self) -> tuple[SimulatedEndpoint, Any] | None:
-        gateway, course = self._gateway, self._course
+        gateway, retry_state = self._gateway, self._retry_state
         endpoints, world = gateway.endpoints, gateway.world
-        if course is None:
+        if retry_state is None:
             gateway.retry.begun()
             if endpoints.turns is not None and (endpoint := next(endpoints.turns)).in_flight < endpoints.limit:
                 return endpoint, None
-        return endpoints.choose(world.now(), world.random(), None, () if course is None else course.tried)
+        return endpoints.choose(world.now(), world.random(), None, () if retry_state is None else retry_state.tried)
 
     def _settle(self, outcome: int) -> None:
         gateway, permits = self._gateway, self._permits
@@ -333,21 +333,21 @@ class ObservedRequest:
         if ending is Ending.REFUSED and not gateway.settings.is_per_endpoint:
             self._fail()
             return
-        course, retry = self._course, gateway.retry
-        if course is None:
+        retry_state, retry = self._retry_state, gateway.retry
+        if retry_state is None:
             is_repeatable = self._is_repeatable or (retry.settings is not None and retry.settings.repeatable)
-            course = self._course = Course(retry.settings, retry.delays, retry.budget, is_repeatable)
-        has_other = any(state is not endpoint and state not in course.tried and not state.refuses(now)
+            retry_state = self._retry_state = RetryState(retry.settings, retry.delays, retry.budget, is_repeatable)
+        has_other = any(state is not endpoint and state not in retry_state.tried and not state.refuses(now)
                         for state in endpoints.states)
-        move, delay = course.after(ending, endpoint, None, has_other, now, world.random())
-        if move is Move.STOP:
-            course.stop()
+        move, delay = retry_state.after(ending, endpoint, None, has_other, now, world.random())
+        if move is RetryDecision.STOP:
+            retry_state.stop()
             self._attempt += 1
             self._fail()
         elif delay:
             world.later(delay, self._again, self._attempt, endpoint)
         else:
-            self._begin(endpoint if move is Move.SAME else None)
+            self._begin(endpoint if move is RetryDecision.SAME else None)
 
     def _is_admitted(self) -> bool:
         """Whether the circuit of the service lets it pass."""

@@ -53,7 +53,7 @@ class Size:
 
 
 @attrs.frozen(kw_only=True)
-class Course:
+class Scenario:
     """What happens.
 
     Attributes:
@@ -72,13 +72,13 @@ class Course:
     asks_every_s: float = ASKS_EVERY_S
 
 
-VARIANTS: Mapping[str, Course] = {
-    "back as it was": Course(),
-    "back as it was; what ended is silent": Course(ends_as=Process.SILENT),
-    "back with nothing": Course(forgets=True),
-    "back with nothing, and believed": Course(forgets=True, hold_s=0.0),
-    "back with nothing; asked every second": Course(forgets=True, asks_every_s=1.0),
-    "back with nothing; asked every 30 s": Course(forgets=True, asks_every_s=30.0),
+VARIANTS: Mapping[str, Scenario] = {
+    "back as it was": Scenario(),
+    "back as it was; what ended is silent": Scenario(ends_as=Process.SILENT),
+    "back with nothing": Scenario(forgets=True),
+    "back with nothing, and believed": Scenario(forgets=True, hold_s=0.0),
+    "back with nothing; asked every second": Scenario(forgets=True, asks_every_s=1.0),
+    "back with nothing; asked every 30 s": Scenario(forgets=True, asks_every_s=30.0),
 }
 
 
@@ -102,8 +102,8 @@ class Outage:
 
 
 class _Experiment:
-    def __init__(self, world: World, course: Course, size: Size) -> None:
-        self.world, self.course, self.size = world, course, size
+    def __init__(self, world: World, scenario: Scenario, size: Size) -> None:
+        self.world, self.scenario, self.size = world, scenario, size
         # Instances of a service are containers of a few machines: as many as you like may come from one address.
         settings = RegistrySettings(max_instances_per_address=1_000_000)
         self.registry = SimulatedRegistry(world, settings)
@@ -116,7 +116,7 @@ class _Experiment:
         self.gateways = [SimulatedGateway(world, f"gateway-{number}", "", GatewaySettings(), self.by_url.__getitem__)
                          for number in range(size.gateways)]
         self.watches: list[Watch] = [watched(world, each, ListedSource(self.registry, SERVICE),
-                                             every_s=course.asks_every_s, hold_s=course.hold_s)
+                                             every_s=scenario.asks_every_s, hold_s=scenario.hold_s)
                                      for each in self.gateways]
         capacity = size.instances / 0.05
         users = UserSettings(per_s=size.load * capacity)
@@ -125,7 +125,7 @@ class _Experiment:
         world.at(BEGINS_S, self._cut_off)
         world.at(size.back_s, self._back)
         world.every(1.0, self._look, first=1.0)
-        replaced = int(course.replaced * size.instances)
+        replaced = int(scenario.replaced * size.instances)
         for number in range(replaced):
             world.at(BEGINS_S + (number + 0.5) / replaced * size.outage_s, self._replace)
 
@@ -139,7 +139,7 @@ class _Experiment:
     def _replace(self) -> None:
         instance, registrant = self.running.pop(0)
         registrant.leave()
-        instance.end(self.course.ends_as)
+        instance.end(self.scenario.ends_as)
         self._come(SERVICE)
 
     def _cut_off(self) -> None:
@@ -150,7 +150,7 @@ class _Experiment:
                  for gateway in self.gateways]
         self.result.gone = sum(map(sum, known)) / sum(map(len, known))
         self.registry.is_reachable = True
-        if self.course.forgets:
+        if self.scenario.forgets:
             self.registry.restart()
 
     def _look(self) -> None:
@@ -162,7 +162,7 @@ class _Experiment:
         result.most.append(max(arrived) / max(1e-9, sum(arrived) / len(arrived)))
 
 
-def outage(course: Course, size: Size, seed: int) -> Outage:
+def outage(scenario: Scenario, size: Size, seed: int) -> Outage:
     """The experiment."""
-    made: _Experiment = simulate(size.seconds, seed, lambda world: _Experiment(world, course, size))[1]
+    made: _Experiment = simulate(size.seconds, seed, lambda world: _Experiment(world, scenario, size))[1]
     return made.result

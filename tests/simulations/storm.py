@@ -11,7 +11,7 @@ from resilience.core.breaker import CircuitBreaker
 from resilience.core.budget import RetryBudget
 from resilience.core.throttle import Throttle
 from resilience.discovery import Instance
-from resilience.gateway.balancing.course import Repetition
+from resilience.gateway.balancing.retry_state import Repetition
 
 from .gateways import GatewaySettings, SimulatedGateway
 from .instances import SimulatedInstance

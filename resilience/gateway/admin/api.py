@@ -24,7 +24,7 @@ from ...asgi import Receive, Scope, Send
 from ...config import ConfigFileError
 from ...errors import ConfigError
 from ..config.effective import shown
-from ..config.tokens import Doorkeeper
+from ..config.tokens import TokenOwners
 from ..messages.problem import Problem
 from ..supervision.fleet import NoFleetError, order_of, things_of
 from ..supervision.patches import check_patch, merged
@@ -48,7 +48,7 @@ class AdminApi:
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
-        self._doorkeeper: tuple[Any, Doorkeeper] | None = None
+        self._owners: tuple[Any, TokenOwners] | None = None
         self._handlers: tuple[tuple[str, re.Pattern[str], Handler], ...] = tuple(
             (method, re.compile(pattern), handler) for method, pattern, handler in (
                 ("GET", "/admin/?", self._index),
@@ -78,8 +78,8 @@ class AdminApi:
             who = self._allowed(headers, scope)
             handler, names = self._handler(scope["method"], path)
             body = None if scope["method"] == "GET" else await _body(headers, receive)
-            speaker = _Speaker(f"{who} from {_peer(scope)}", _is_for_fleet(scope))
-            result = await handler(*names, *(() if scope["method"] == "GET" else (body, speaker)))
+            caller = _Caller(f"{who} from {_peer(scope)}", _is_for_fleet(scope))
+            result = await handler(*names, *(() if scope["method"] == "GET" else (body, caller)))
         except Problem as problem:
             await respond_problem(send, problem)
             return
@@ -104,13 +104,13 @@ class AdminApi:
         tokens = {} if admin is None else admin.tokens
         if not tokens:
             raise Problem(404, "the admin API is off; tokens in the [admin] table of the file switch it on")
-        if self._doorkeeper is None or self._doorkeeper[0] is not tokens:
-            self._doorkeeper = tokens, Doorkeeper(tokens)
+        if self._owners is None or self._owners[0] is not tokens:
+            self._owners = tokens, TokenOwners(tokens)
         origin = headers.get("origin")
         if origin is not None and origin.partition("://")[2] != headers.get("host"):
             raise Problem(403, "a page of another origin may not use the admin API")
         scheme, _, token = headers.get("authorization", "").partition(" ")
-        who = self._doorkeeper[1].owner(token.strip().encode("latin-1")) if scheme.lower() == "bearer" else None
+        who = self._owners[1].owner(token.strip().encode("latin-1")) if scheme.lower() == "bearer" else None
         if who is None:
             if scheme:
                 _logger.warning("a request to the admin API from %s had no valid token", _peer(scope))
@@ -190,28 +190,28 @@ class AdminApi:
 
     # -- changing
 
-    async def _patch(self, body: Any, speaker: _Speaker) -> Any:
+    async def _patch(self, body: Any, caller: _Caller) -> Any:
         check_patch(body)
-        return await self._said(speaker, things_of(body) if speaker.to_fleet else {},
+        return await self._said(caller, things_of(body) if caller.to_fleet else {},
                                 lambda: self._change(lambda data: merged(data, body)))
 
-    async def _patch_service(self, name: str, body: Any, speaker: _Speaker) -> Any:
+    async def _patch_service(self, name: str, body: Any, caller: _Caller) -> Any:
         if name not in self._supervisor.data.get("services", {}):
             raise Problem(404, f"there is no service {name!r}")
-        return await self._patch({"services": {name: body}}, speaker)
+        return await self._patch({"services": {name: body}}, caller)
 
-    async def _put_routes(self, body: Any, speaker: _Speaker) -> Any:
-        return await self._patch({"routes": body}, speaker)
+    async def _put_routes(self, body: Any, caller: _Caller) -> Any:
+        return await self._patch({"routes": body}, caller)
 
-    async def _said(self, speaker: _Speaker, things: dict[str, Any], apply: Callable[[], Awaitable[Any]]) -> Any:
+    async def _said(self, caller: _Caller, things: dict[str, Any], apply: Callable[[], Awaitable[Any]]) -> Any:
         """Do what an operator says, and tell the fleet if it is for all of it."""
-        return await (self._supervisor.fleet.say(things, speaker.name, apply) if speaker.to_fleet else apply())
+        return await (self._supervisor.fleet.say(things, caller.name, apply) if caller.to_fleet else apply())
 
     async def _change(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
         await self._supervisor.change(change, _WHAT)
         return {"applied": True, "until": "the file is reloaded or the gateway is restarted"}
 
-    async def _order(self, key: str, body: Any, speaker: _Speaker) -> Any:
+    async def _order(self, key: str, body: Any, caller: _Caller) -> Any:
         order = body.get("order") if isinstance(body, dict) else None
         if not isinstance(order, str):
             raise Problem(422, 'the body is {"order": "force_open"}, force_closed, release or reset')
@@ -220,24 +220,24 @@ class AdminApi:
             await self._supervisor.steer(key, order)
             return await self._command(key)
 
-        return await self._said(speaker, order_of(key, order), apply)
+        return await self._said(caller, order_of(key, order), apply)
 
-    async def _withdraw(self, body: Any, speaker: _Speaker) -> Any:
+    async def _withdraw(self, body: Any, caller: _Caller) -> Any:
         thing = body.get("withdraw") if isinstance(body, dict) else None
         if not isinstance(thing, str):
             raise Problem(422, 'the body is {"withdraw": "services/NAME"}, or "routes"')
-        await self._supervisor.fleet.withdraw(thing, speaker.name)
+        await self._supervisor.fleet.withdraw(thing, caller.name)
         return {"withdrawn": thing}
 
-    async def _reload(self, body: Any, speaker: _Speaker) -> Any:
-        if speaker.to_fleet:
+    async def _reload(self, body: Any, caller: _Caller) -> Any:
+        if caller.to_fleet:
             raise Problem(422, "every gateway has a file of its own; reload each by itself")
         await self._supervisor.reload()
         return {"applied": True}
 
 
 @attrs.frozen
-class _Speaker:
+class _Caller:
     """Whoever uses the API.
 
     Attributes:

@@ -14,8 +14,8 @@ from ...discovery.instance import url_mistake
 from ...errors import ConfigError
 from ..answers.answer_rules import AnswerRule
 from ..balancing import BALANCERS, KEYED, Ejection
-from ..balancing.course import Repetition
 from ..balancing.health import HealthChecks
+from ..balancing.retry_state import Repetition
 from ..services import service_command
 from .balancing import BalancingConfig
 from .checks import authorities_mistake, checked, one_of

@@ -59,7 +59,7 @@ def tokens_checked(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
             raise ConfigError(f"{attribute.name}: {name}: {error}", attribute.name) from None
 
 
-class Doorkeeper:
+class TokenOwners:
     """Knows who a token belongs to.
 
     Args:

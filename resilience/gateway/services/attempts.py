@@ -1,7 +1,7 @@
 """Attempts: one client's request on its way over the endpoints of a service, until an answer may be passed on.
 
-The pure part is balancing.course: what follows a failed attempt. This is its driver: it picks endpoints, lets their
-guarded exchanges run, tells the ejector how they ended, and waits.
+The pure part is balancing.retry_state: what follows a failed attempt. This is its driver: it picks endpoints, lets
+their guarded exchanges run, tells the ejector how they ended, and waits.
 
 An answer is the client's from the moment when the forwarder has it. One with a status to retry is held back first: up
 to HELD_BYTES of its body are read, so that it can be given after all if the attempts that follow bring nothing better.
@@ -22,7 +22,7 @@ from ...core.terms import Term
 from ...errors import DeadlineExceededError, NoTimeLeftError, RejectedError, ResilienceError
 from ..answers.held_answers import HELD_BYTES, Answer, HeldAnswer, OpenAnswer, Resumed
 from ..balancing import EndpointState
-from ..balancing.course import Course, Ending, Move
+from ..balancing.retry_state import Ending, RetryDecision, RetryState
 from ..messages.exchange import (
     Exchange,
     LocalLimitError,
@@ -54,18 +54,18 @@ class Attempts:
         keeps: Whether the exchange of the attempt that ends is kept by the failed attempts.
     """
 
-    __slots__ = ("_began", "_calls", "_detour", "_failure", "_key", "_permit", "_request", "_service", "_told",
+    __slots__ = ("_began", "_calls", "_failed", "_failure", "_key", "_permit", "_request", "_service", "_told",
                  "counts", "endpoint", "keeps", "permit", "sent")
     endpoint: ServedEndpoint
     _permit: RestTerm | None
 
-    def __init__(self, service: Service, request: Request, course: Course | None = None) -> None:
+    def __init__(self, service: Service, request: Request, retry_state: RetryState | None = None) -> None:
         """Nothing is sent yet.
 
         Args:
             service: Whose endpoints are asked.
             request: With its body, or to be streamed.
-            course: Of a second way, when the first has asked the service's circuit; None: this is the first.
+            retry_state: Of a second way, when the first has asked the service's circuit; None: this is the first.
 
         Raises:
             CircuitOpenError: The service's own circuit is open.
@@ -74,14 +74,14 @@ class Attempts:
         self._request = for_answer_to_read(request) if service.answers.read else request
         self._failure: Exception | None = None
         self.permit: Term | None = None
-        if service.circuit is not None and course is None:
+        if service.circuit is not None and retry_state is None:
             self.permit = service.circuit.admit(service.clock())
         self._key = service.key_of(request) if service.endpoints.is_keyed else None
         self.sent = self.keeps = False
         self.counts: str | None = None
         self._told = True
         self._calls: AsyncGenerator[Exchange, None] | None = None
-        self._detour = None if course is None else FailedAttempts(course)
+        self._failed = None if retry_state is None else FailedAttempts(retry_state)
 
     # -- the way to an answer
 
@@ -152,9 +152,9 @@ class Attempts:
         finally:
             self._left()
             self._over()
-            if self._detour is not None:
-                self._detour.drop()
-                self._detour.course.stop(was_sent=self.sent)
+            if self._failed is not None:
+                self._failed.drop()
+                self._failed.retry_state.stop(was_sent=self.sent)
 
     # -- within
 
@@ -167,9 +167,9 @@ class Attempts:
         service = self._service
         if same is not None:
             endpoint, self._permit = same, None
-        elif self._detour is not None:
+        elif self._failed is not None:
             endpoint = self._chosen()
-            self._detour.course.tried.add(endpoint)
+            self._failed.retry_state.tried.add(endpoint)
         else:
             service.retry.begun()
             balanced = service.endpoints.balanced
@@ -195,7 +195,7 @@ class Attempts:
     def _chosen(self) -> ServedEndpoint:
         """Where the next attempt goes."""
         service = self._service
-        tried: Collection[EndpointState] = () if self._detour is None else self._detour.course.tried
+        tried: Collection[EndpointState] = () if self._failed is None else self._failed.retry_state.tried
         chosen = service.endpoints.balanced.choose(service.clock(), service.random(), self._key, tried)
         if chosen is None:
             raise NobodyLeftError if tried else UpstreamUnreachableError("the service has no endpoints")
@@ -204,32 +204,32 @@ class Attempts:
 
     async def _elsewhere(self, error: Exception) -> Exchange:
         """An attempt has failed: go on until an exchange has got as far as its next step."""
-        if self._detour is None and not self._service.is_per_endpoint and isinstance(error, RejectedError):
+        if self._failed is None and not self._service.is_per_endpoint and isinstance(error, RejectedError):
             self._left()
             raise error  # by the command that all endpoints share
         while True:
             move, delay = self._follows(*self._account(error), error)
-            if move is Move.STOP:
-                raise self._way().most_telling(error) from None
+            if move is RetryDecision.STOP:
+                raise self._failures().most_telling(error) from None
             try:
                 return await (await self._next(move, delay)).__anext__()
             except NobodyLeftError:
-                raise self._way().most_telling(error) from None
+                raise self._failures().most_telling(error) from None
             except FAILURES as another:
                 error = another
 
-    async def _next(self, move: Move, delay: float) -> AsyncGenerator[Exchange, None]:
+    async def _next(self, move: RetryDecision, delay: float) -> AsyncGenerator[Exchange, None]:
         """Begin the next attempt, if there is to be one."""
-        if move is Move.STOP:
+        if move is RetryDecision.STOP:
             raise NobodyLeftError
         self.sent = False
         if delay:
             await asyncio.sleep(delay)
-        return self._begin(self.endpoint if move is Move.SAME else None)
+        return self._begin(self.endpoint if move is RetryDecision.SAME else None)
 
     async def _weighed(self, answer: Exchange) -> Answer:
         """Look at an answer before it is passed on, and at those that follow it: the one that is passed on."""
-        failed = self._way()
+        failed = self._failures()
         while True:
             found = await self._looked_at(answer, failed)
             if found is not None:
@@ -240,7 +240,7 @@ class Attempts:
             try:
                 answer = await self._after(answer, failed)
             except FAILURES:
-                failed.course.stop()
+                failed.retry_state.stop()
                 last = await failed.last_answer()
                 if last is None:
                     raise
@@ -260,7 +260,7 @@ class Attempts:
         if not goes_on or not self._may_go_on(failed, is_for_same) or (is_begun and rule is None):
             return found
         failed.move = self._follows_answer(answer, None if rule is None else rule.then)
-        if failed.move[0] is Move.STOP:
+        if failed.move[0] is RetryDecision.STOP:
             return found
         self._set_aside(answer, found.begun, failed)
         return None
@@ -273,7 +273,7 @@ class Attempts:
             failed.keep(OpenAnswer(answer, begun, self._service.answers.patience_s))
             self.keeps = True
 
-    def _follows_answer(self, answer: Exchange, then: str | None) -> tuple[Move, float]:
+    def _follows_answer(self, answer: Exchange, then: str | None) -> tuple[RetryDecision, float]:
         """What follows an answer; *then* is what a rule says of it, and not its status; None: none does."""
         error = counted_as(answer, self.counts, self.endpoint.statuses) or UpstreamStatusError(answer.status)
         ending, asked = self._service.outcomes.ending_of(error, was_sent=self.sent)
@@ -317,21 +317,23 @@ class Attempts:
 
     def _may_go_on(self, failed: FailedAttempts, is_for_same: bool) -> bool:
         """Whether an answer with a status to retry may be followed by another attempt, which may be for the same."""
-        return failed.course.could_repeat() and (
+        return failed.retry_state.could_repeat() and (
             is_for_same or self._service.retry.repeats_here
-            or self._service.endpoints.has_other(self.endpoint, failed.course.tried))
+            or self._service.endpoints.has_other(self.endpoint, failed.retry_state.tried))
 
     def beside(self) -> Attempts | None:
         """A second way, which is not begun; None: there is nobody else to ask, or no attempt or token left."""
-        service, course = self._service, self._way().course
-        course.tried.add(self.endpoint)
-        second = course.hedge(service.clock()) if service.endpoints.has_other(self.endpoint, course.tried) else None
+        service, retry_state = self._service, self._failures().retry_state
+        retry_state.tried.add(self.endpoint)
+        if not service.endpoints.has_other(self.endpoint, retry_state.tried):
+            return None
+        second = retry_state.hedge(service.clock())
         return None if second is None else Attempts(service, self._request, second)
 
-    def _way(self) -> FailedAttempts:
-        if self._detour is None:
-            self._detour = FailedAttempts(self._service.retry.course(self._request))
-        return self._detour
+    def _failures(self) -> FailedAttempts:
+        if self._failed is None:
+            self._failed = FailedAttempts(self._service.retry.new_state(self._request))
+        return self._failed
 
     def _timed(self) -> None:
         now = self._service.clock()
@@ -379,18 +381,18 @@ class Attempts:
             endpoint.in_flight -= 1
             if self._service.outcomes.failed(endpoint, self._permit, ending, asked, error):
                 self._failure = error
-        self._way().note(ending, error)
+        self._failures().note(ending, error)
         return ending, asked
 
-    def _follows(self, ending: Ending, asked: float | None, error: Exception) -> tuple[Move, float]:
+    def _follows(self, ending: Ending, asked: float | None, error: Exception) -> tuple[RetryDecision, float]:
         """What follows an attempt that ended so."""
-        service, course = self._service, self._way().course
+        service, retry_state = self._service, self._failures().retry_state
         if isinstance(error, (NoTimeLeftError, DeadlineExceededError, LocalLimitError)) or (
                 ending is Ending.REFUSED and not service.is_per_endpoint):  # they share the command that refused
-            course.stop(was_sent=self.sent)
-            return Move.STOP, 0.0
-        has_other = service.endpoints.has_other(self.endpoint, course.tried)
-        move, delay = course.after(ending, self.endpoint, asked, has_other, service.clock(), service.random())
-        if move is Move.STOP:
-            course.stop()
+            retry_state.stop(was_sent=self.sent)
+            return RetryDecision.STOP, 0.0
+        has_other = service.endpoints.has_other(self.endpoint, retry_state.tried)
+        move, delay = retry_state.after(ending, self.endpoint, asked, has_other, service.clock(), service.random())
+        if move is RetryDecision.STOP:
+            retry_state.stop()
         return move, delay

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...errors import RejectedError
 from ..answers.held_answers import HeldAnswer, OpenAnswer
-from ..balancing.course import Course, Ending, Move
+from ..balancing.retry_state import Ending, RetryDecision, RetryState
 from ..messages.exchange import UpstreamUnreachableError
 
 
@@ -16,15 +16,15 @@ class FailedAttempts:
     """What one request has met since its first attempt failed.
 
     Attributes:
-        course: What is to follow.
+        retry_state: What is to follow.
         move: What is to follow the last answer, and after how many seconds; None: how its attempt ended will show.
     """
 
-    __slots__ = ("_held", "_open", "_refusal", "_trouble", "course", "move")
+    __slots__ = ("_held", "_open", "_refusal", "_trouble", "move", "retry_state")
 
-    def __init__(self, course: Course) -> None:
-        self.course = course
-        self.move: tuple[Move, float] | None = None
+    def __init__(self, retry_state: RetryState) -> None:
+        self.retry_state = retry_state
+        self.move: tuple[RetryDecision, float] | None = None
         self._held: HeldAnswer | None = None
         self._open: OpenAnswer | None = None
         self._trouble: Exception | None = None

@@ -16,7 +16,7 @@ from ...core.retry_after import asked_for
 from ...core.verdict import Verdict
 from ...errors import CallTimeoutError, DeadlineExceededError, RejectedError
 from ..balancing import EndpointSet
-from ..balancing.course import Ending
+from ..balancing.retry_state import Ending
 from ..messages.exchange import (
     IgnoredAnswerError,
     LocalLimitError,

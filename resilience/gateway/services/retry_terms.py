@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable
 
 from ...core.budget import Budget
-from ..balancing.course import IDEMPOTENT, Course, Repetition
+from ..balancing.retry_state import IDEMPOTENT, Repetition, RetryState
 from ..messages.exchange import Request
 from ..messages.request_body import SMALL_BODY_BYTES
 
@@ -55,6 +55,6 @@ class RetryTerms:
         """Whether sending a *request* twice does no harm, and its body is there."""
         return request.body is not None and (self._repeatable or request.method in IDEMPOTENT)
 
-    def course(self, request: Request) -> Course:
+    def new_state(self, request: Request) -> RetryState:
         """What becomes of a *request* whose attempts fail."""
-        return Course(self.settings, self.delays, self.budget, self.may_repeat(request))
+        return RetryState(self.settings, self.delays, self.budget, self.may_repeat(request))

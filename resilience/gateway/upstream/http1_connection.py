@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import httptools
 
-from ..balancing.course import IDEMPOTENT
+from ..balancing.retry_state import IDEMPOTENT
 from ..messages.exchange import Endpoint, Header, InvalidRequestError, Request, UpstreamError
 from ..messages.framing import BODILESS, FIELDS, large_rest
 from ..messages.headers import interim_to_client

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from h2.exceptions import ProtocolError
 
-from ..balancing.course import IDEMPOTENT
+from ..balancing.retry_state import IDEMPOTENT
 from ..http2.fields import MalformedError, trailer_fields, trailers_of
 from ..messages.exchange import (
     Endpoint,

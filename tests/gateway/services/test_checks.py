@@ -9,8 +9,8 @@ import pytest
 
 from resilience import RetryBudget, deadline
 from resilience.gateway.balancing import EndpointState
-from resilience.gateway.balancing.course import Repetition
 from resilience.gateway.balancing.health import Health, HealthChecks
+from resilience.gateway.balancing.retry_state import Repetition
 from resilience.gateway.balancing.sticky import token_of
 from resilience.gateway.config.balancing import BalancingConfig
 from resilience.gateway.messages.exchange import Request

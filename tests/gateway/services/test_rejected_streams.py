@@ -13,7 +13,7 @@ import pytest
 from resilience import Registry, RetryBudget, deadline
 from resilience.gateway.answers.answer_rules import AnswerRule
 from resilience.gateway.answers.held_answers import HELD_BYTES
-from resilience.gateway.balancing.course import Repetition
+from resilience.gateway.balancing.retry_state import Repetition
 from resilience.gateway.config import ServiceConfig
 from resilience.gateway.messages.exchange import Endpoint, Header, Request, UpstreamError, UpstreamUnreachableError
 from resilience.gateway.messages.inbound import ClientGoneError

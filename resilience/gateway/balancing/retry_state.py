@@ -1,4 +1,4 @@
-"""Course: one request's way over the endpoints of a service, after a first attempt has failed. Pure.
+"""RetryState: one request's way over the endpoints of a service, after a first attempt has failed. Pure.
 
 | an attempt | and then |
 |---|---|
@@ -15,8 +15,8 @@ rows say, is repeated only if that does no harm (the method is idempotent, or th
 not sent serves for the one after it, and goes back if there is none. Once the attempt was sent, the token is spent,
 however that ends.
 
-A hedged request has two ways at the same time, each with a course. They never meet at an endpoint, and ``attempts`` is
-for both together.
+A hedged request has two ways at the same time, each with a state of its own. They never meet at an endpoint, and
+``attempts`` is for both together.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Ending(enum.Enum):
     AGAIN = "again"
 
 
-class Move(enum.Enum):
+class RetryDecision(enum.Enum):
     """What follows."""
 
     NEXT = "next"
@@ -97,7 +97,7 @@ class Move(enum.Enum):
 
 
 @attrs.define(eq=False)
-class Trail:
+class AttemptsSoFar:
     """Where one request was, on all of its ways.
 
     Attributes:
@@ -111,17 +111,17 @@ class Trail:
     ways: int = 1
 
 
-class Course:
+class RetryState:
     """One request's way. Of one task.
 
     Attributes:
-        trail: Of this way, and of those beside it.
+        so_far: Of this way, and of those beside it.
     """
 
-    __slots__ = ("_budget", "_delays", "_here", "_is_over", "_is_paid", "_repetition", "may_repeat", "trail")
+    __slots__ = ("_budget", "_delays", "_here", "_is_over", "_is_paid", "_repetition", "may_repeat", "so_far")
 
     def __init__(self, repetition: Repetition | None, delays: Retry | None, budget: Budget | None,
-                 may_repeat: bool, trail: Trail | None = None) -> None:
+                 may_repeat: bool, so_far: AttemptsSoFar | None = None) -> None:
         """Nothing has happened yet.
 
         Args:
@@ -129,40 +129,40 @@ class Course:
             delays: Of the repetition.
             budget: Of the service; None: no limit.
             may_repeat: Whether sending it twice does no harm.
-            trail: Of the request; None: this is its first way.
+            so_far: Of the request; None: this is its first way.
         """
         self._repetition, self._delays, self._budget = repetition, delays, budget
         self.may_repeat = may_repeat and repetition is not None
-        self.trail = Trail() if trail is None else trail
+        self.so_far = AttemptsSoFar() if so_far is None else so_far
         self._here = 0
         self._is_paid = self._is_over = False
 
     @property
     def tried(self) -> set[EndpointState]:
         """The endpoints that are not asked again."""
-        return self.trail.tried
+        return self.so_far.tried
 
     def could_repeat(self) -> bool:
         """Whether an attempt that was sent may be followed by another, as far as is known before its end."""
-        trail = self.trail
+        so_far = self.so_far
         return self.may_repeat and self._repetition is not None and (
-            trail.sent + trail.ways < self._repetition.attempts)
+            so_far.sent + so_far.ways < self._repetition.attempts)
 
-    def hedge(self, now: float) -> Course | None:
+    def hedge(self, now: float) -> RetryState | None:
         """The course of a second way beside this one; None: the attempts are used up, or there is no token.
 
         The first hedge is allowed whatever ``attempts`` says, since it was asked for.
         """
-        trail = self.trail
-        if (trail.sent and not self.could_repeat()) or (self._budget is not None and not self._budget.withdraw(now)):
+        so_far = self.so_far
+        if (so_far.sent and not self.could_repeat()) or (self._budget is not None and not self._budget.withdraw(now)):
             return None
-        trail.ways += 1
-        other = Course(self._repetition, self._delays, self._budget, self.may_repeat, trail)
+        so_far.ways += 1
+        other = RetryState(self._repetition, self._delays, self._budget, self.may_repeat, so_far)
         other._is_paid = True
         return other
 
     def after(self, ending: Ending, state: EndpointState, asked: float | None, has_other: bool, now: float,
-              u: float) -> tuple[Move, float]:
+              u: float) -> tuple[RetryDecision, float]:
         """What follows an attempt that failed, and after how many seconds.
 
         Args:
@@ -175,34 +175,34 @@ class Course:
         """
         if ending in (Ending.REFUSED, Ending.UNSENT):
             return self._next(state, has_other)
-        trail, repetition = self.trail, self._repetition
-        trail.sent += 1
+        so_far, repetition = self.so_far, self._repetition
+        so_far.sent += 1
         self._here += 1
         self._is_paid = False
-        if repetition is None or not self.may_repeat or trail.sent + trail.ways > repetition.attempts:
-            return Move.STOP, 0.0
+        if repetition is None or not self.may_repeat or so_far.sent + so_far.ways > repetition.attempts:
+            return RetryDecision.STOP, 0.0
         delay = self._delay_here(ending, asked, has_other, u)
         if delay is None and not has_other:
-            return Move.STOP, 0.0
+            return RetryDecision.STOP, 0.0
         if self._budget is not None:
             if not self._budget.withdraw(now):
-                return Move.STOP, 0.0
+                return RetryDecision.STOP, 0.0
             self._is_paid = True
-        return self._next(state, has_other) if delay is None else (Move.SAME, delay)
+        return self._next(state, has_other) if delay is None else (RetryDecision.SAME, delay)
 
     def stop(self, *, was_sent: bool = False) -> None:
         """There will be no further attempt: what was paid for one goes back, unless that *was_sent*. May come twice."""
         if not self._is_over:
             self._is_over = True
-            self.trail.ways -= 1
+            self.so_far.ways -= 1
         if self._is_paid and not was_sent and self._budget is not None:
             self._budget.refund()
         self._is_paid = False
 
-    def _next(self, state: EndpointState, has_other: bool) -> tuple[Move, float]:
+    def _next(self, state: EndpointState, has_other: bool) -> tuple[RetryDecision, float]:
         self.tried.add(state)
         self._here = 0
-        return (Move.NEXT if has_other else Move.STOP), 0.0
+        return (RetryDecision.NEXT if has_other else RetryDecision.STOP), 0.0
 
     def _delay_here(self, ending: Ending, asked: float | None, has_other: bool, u: float) -> float | None:
         """Seconds after which the same endpoint is asked again; None: it is not."""

@@ -1,4 +1,4 @@
-"""Course: one call's way through the targets of a failover (failover.py).
+"""FailoverState: one call's way through the targets of a failover (failover.py).
 
 One call asks each target at most once to run the function. It goes to the first that is available, in the order in
 which they are written, or by chance in proportion to their weights. What fails goes on to the next, if the budget
@@ -18,7 +18,7 @@ from .failover import Rest, RestTerm
 _LEAST_WAIT_S: Final = 0.005  # for a refusal that says "ask again now", such as that of a half-open circuit
 
 
-class Course:
+class FailoverState:
     """One call's way through the targets: pure, told the time and the random number. It belongs to one call.
 
     Attributes:
