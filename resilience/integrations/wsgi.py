@@ -75,7 +75,8 @@ class ResilienceMiddleware:
         def serve(environ: Environ, start_response: StartResponse) -> Generator[bytes, None, None]:
             body = app(environ, start_response)
             try:
-                yield from body
+                for chunk in body:  # noqa: UP028 - "yield from" calls close(), too
+                    yield chunk
             finally:
                 close = getattr(body, "close", None)
                 if close is not None:
@@ -106,7 +107,11 @@ class _Response:
         self._told = self._begun = False  # the server was told of a start; bytes were handed over
         self._write_out: Any = None  # what the server returned when it was told
         self._body: Generator[bytes, None, None] | None = serve(environ, self._start)
-        self._ahead = self._step()
+        try:
+            self._ahead = self._step()
+        except BaseException:  # the server gets nothing that it could close
+            self.close()
+            raise
 
     def _start(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], None]:
         """What the application calls as ``start_response``."""
