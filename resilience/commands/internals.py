@@ -33,7 +33,7 @@ from ..engine.registry_services import FunctionRef, RegistryServices
 from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError
 from ..policies.order import kit_named, kits, setting_kits
-from ..policies.settings import Settings, in_one_form, live_settings, over
+from ..policies.settings import Settings, live_settings, over
 from ..policies.shadow import Shadow
 
 _TRANSITIONS_KEPT: Final = 5
@@ -173,8 +173,15 @@ class CommandInternals:
             self.check_setting(name, value)
 
     def meant(self, name: str, value: Any) -> Any:
-        """The *value* of a setting as it is meant here: a plain number changes its own field and no other."""
-        return in_one_form(name, over(name, getattr(self.settings, name, None), value))
+        """The *value* of a setting as it is meant here: a plain number changes its own field and no other.
+
+        It is as Settings have it, of all the forms in which a user may write it.
+
+        Raises:
+            ConfigError: It is out of range, or something else.
+        """
+        value, kit = over(name, getattr(self.settings, name, None), value), kit_named(name)
+        return kit.said(kit.meant(value)) if kit is not None and kit.setting else value
 
     def check_setting(self, name: str, value: Any) -> None:
         """Raise ConfigError if *value* cannot be in force for the setting *name*."""

@@ -220,6 +220,7 @@ class Keyspace:
 
     def configure(self, **changes: Any) -> None:
         """See KeyedCommands.configure()."""
+        changes = {name: over(name, None, value) for name, value in changes.items()}
         with self.home.lock:
             for command in (self.template, *self.commands()):
                 internals_of(command).check(internals_of(command).own(changes))

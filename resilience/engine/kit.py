@@ -244,7 +244,13 @@ class Kit:
         raise wrong_kind(self.name, self.policy, setting)
 
     def over(self, known: Any, setting: Any) -> Any:
-        """The *setting* as it is meant where *known* is in force: a plain value changes its own field and no other."""
+        """The *setting* as it is meant where *known* is in force: a plain value changes its own field and no other.
+
+        Raises:
+            ConfigError: It is to be read, and is something else.
+        """
+        if self.reads is not None:
+            return None if setting is None else self.reads(setting)
         if setting is None or self.principal is None or isinstance(setting, self.policy) \
                 or not isinstance(known, self.policy):
             return setting

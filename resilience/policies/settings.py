@@ -118,18 +118,14 @@ def live_settings() -> tuple[str, ...]:
 
 
 def over(name: str, known: Any, value: Any) -> Any:
-    """The *value* of the setting *name* where *known* is in force: a plain number changes its own field alone."""
-    kit = kit_named(name)
-    return value if kit is None else kit.over(known, value)
+    """The *value* of the setting *name* where *known* is in force: a plain number changes its own field alone.
 
-
-def in_one_form(name: str, value: Any) -> Any:
-    """The *value* of the setting *name* as Settings have it, of all the forms in which a user may write it.
+    What may be read but once, or be changed by who has written it, is read here.
 
     Raises:
-        ConfigError: It is out of range, or something else.
+        ConfigError: It is to be read, and is something else.
     """
+    if name == "shadow":
+        return Shadow(value).shadow
     kit = kit_named(name)
-    if kit is not None and kit.setting:
-        return kit.said(kit.meant(value))
-    return Shadow(value).shadow if name == "shadow" else value
+    return value if kit is None else kit.over(known, value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -21,10 +21,10 @@ def gates() -> tuple[str, ...]:
 def _gates(value: Any) -> Any:
     if isinstance(value, bool):
         return gates() if value else ()
-    if not isinstance(value, (tuple, list, set, frozenset)):
-        return (value,) if isinstance(value, str) and value in gates() else value
-    known = tuple(gate for gate in gates() if gate in value)
-    return known if len(known) == len(set(value)) else tuple(value)
+    if isinstance(value, (str, Mapping)) or not isinstance(value, Iterable):
+        return (value,) if value in gates() else value
+    named = tuple(value)
+    return named if any(each not in gates() for each in named) else tuple(gate for gate in gates() if gate in named)
 
 
 def _gate(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
