@@ -99,7 +99,7 @@ def guard_client(client: C, **settings: Any) -> C:
     if (meta.config.retries or {}).get("total_max_attempts") != 1:
         raise ConfigError('the client would retry by itself, below the retry and the timeout of its command; make it '
                           'with config=Config(retries={"total_max_attempts": 1})', "retries")
-    service, host = meta.service_model.service_name, urlsplit(meta.endpoint_url).netloc
+    service, host = meta.service_model.service_name, urlsplit(meta.endpoint_url).netloc.rpartition("@")[2]
 
     def key(_: Any, operation_name: str, __: Any) -> str:
         return f"{service}.{operation_name}@{host}"
