@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Final
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.core.signals import got_request_exception  # type: ignore[import-untyped]
 from django.dispatch import receiver  # type: ignore[import-untyped]
-from django.http import HttpResponse  # type: ignore[import-untyped]
+from django.http import HttpRequest, HttpResponse  # type: ignore[import-untyped]
 
 from ..core.http_problem import HttpProblem, http_problem
 from .request_guard import problem_headers
@@ -31,10 +31,13 @@ _PROBLEM: Final = "_resilience_problem"  # of a request, whose exception Django 
 
 
 @receiver(got_request_exception)  # type: ignore[untyped-decorator]
-def _note(sender: Any, request: Any, **_: Any) -> None:
-    """Keep on the *request* what a refusal amounts to that Django is about to answer; Django calls this."""
+def _note(sender: Any, request: Any = None, **_: Any) -> None:
+    """Keep on the *request* what a refusal amounts to that Django is about to answer; Django calls this.
+
+    Others do, too, for jobs that have no request.
+    """
     error = sys.exc_info()[1]
-    if isinstance(error, Exception):
+    if isinstance(error, Exception) and isinstance(request, HttpRequest):
         setattr(request, _PROBLEM, http_problem(error))
 
 
