@@ -52,7 +52,7 @@ def headers_of(what: Any) -> Iterator[Any]:
     metadata = getattr(what, "trailing_metadata", None)
     if callable(metadata):
         pairs: Any = metadata()
-        yield dict(iter(pairs or ()))  # before 1.80 the keys() of grpc.aio are pairs
+        yield pairs if isinstance(pairs, dict) else dict(iter(pairs or ()))  # keys() of grpc.aio were pairs before 1.80
 
 
 def _asked_for(what: Any, wall: Callable[[], float] | None) -> float | None:

@@ -71,3 +71,28 @@ async def asks_for_parts() -> None:
 
 def test_it_says_of_how_many_parts_it_tells_all() -> None:
     on_virtual_time(asks_for_parts)
+
+
+class Before(Net):
+    """A network in which registries do not say yet of how many parts they tell, since they tell of all."""
+
+    async def carry(self, source, target, method, path, body):  # type: ignore[no-untyped-def]
+        status, answer = await super().carry(source, target, method, path, body)  # type: ignore[no-untyped-call]
+        return status, answer.replace(b'"parts":', b'"unsaid":')
+
+
+async def compares_with_registries_of_before() -> None:
+    net: Before = three(random.Random(0), Before(random.Random(0)))
+    start(net)
+    node = net.nodes["A"]
+    for number in range(40):
+        node.registry.register(instance("SHOP", f"i{number}", dirty_ms=1), "10.0.0.9", node.now())
+    for each in node.peers:
+        each.queue.clear()
+    await asyncio.sleep(2 * COMPARE_S)
+    assert net.nodes["B"].table() == net.nodes["C"].table() == node.table()
+    await end(net)
+
+
+def test_one_that_does_not_say_of_how_many_parts_it_tells_tells_of_all() -> None:
+    on_virtual_time(compares_with_registries_of_before)

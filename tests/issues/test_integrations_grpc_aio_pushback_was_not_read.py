@@ -5,6 +5,7 @@
 from collections.abc import KeysView
 
 import grpc
+import pytest
 from grpc.aio import AioRpcError, Metadata
 
 from resilience.core.retry_after import asked_for
@@ -18,3 +19,12 @@ class EarlierMetadata(Metadata):
 def test_the_pushback_of_an_error_of_any_version_is_read():
     error = AioRpcError(grpc.StatusCode.UNAVAILABLE, Metadata(), EarlierMetadata(("retry-pushback-ms", "7000")), "busy")
     assert asked_for(error) == 7.0
+
+
+@pytest.mark.parametrize("metadata", [{"retry-after": "7"}, (("retry-after", "7"),), Metadata(("retry-after", "7"))])
+def test_metadata_is_read_in_each_form(metadata):
+    class Busy(Exception):
+        def trailing_metadata(self):
+            return metadata
+
+    assert asked_for(Busy()) == 7.0

@@ -361,10 +361,10 @@ def _copies_in(status: int, body: bytes, asked: int) -> tuple[int, Sequence[tupl
     _check(status)
     try:
         said = json.loads(body)
-        parts, copies = said["parts"], said["copies"]
+        parts, copies = said.get("parts", asked), said["copies"]  # at first it was not said, for all were told
         if isinstance(copies, list) and type(parts) is int and 0 < parts <= asked:
             return parts, [(each[MEMBER], each["instance"]) for each in copies]
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
     raise PeerAnswerError("its answer has no copies")
 
