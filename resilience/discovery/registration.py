@@ -82,12 +82,12 @@ class Registration:
         self._timeout_s, self._leave_timeout_s = timeout, leave_timeout
         self._clock, self._random = clock, random
         self._lock = threading.RLock()
-        self._stay: _LeaseKeeper | None = None
+        self._keeper: _LeaseKeeper | None = None
         self._before: _LeaseKeeper | None = None  # the one that was asked to leave last, which may not have ended
 
     def __repr__(self) -> str:
-        stay = self._stay
-        state = "not started" if stay is None else "registered" if stay.is_registered else "not registered yet"
+        keeper = self._keeper
+        state = "not started" if keeper is None else "registered" if keeper.is_registered else "not registered yet"
         return f"<registration of {self.registrant.name} with {self.registrar!r}: {state}>"
 
     def start(self, status: InstanceStatus | None = None) -> None:
@@ -97,15 +97,15 @@ class Registration:
             status: With which it begins; None: as was said when this was made.
         """
         with self._lock:
-            if self._stay is not None:
+            if self._keeper is not None:
                 return
             first = self._first_status if status is None else InstanceStatus(status)
-            self._stay = stay = _LeaseKeeper(self, first, self._before)
+            self._keeper = keeper = _LeaseKeeper(self, first, self._before)
             try:
-                stay.thread.start()
+                keeper.thread.start()
             except BaseException:  # there may be no room for a thread
-                self._stay = None
-                stay.ask_to_leave()
+                self._keeper = None
+                keeper.ask_to_leave()
                 raise
         _registrations.add(self)
 
@@ -118,24 +118,24 @@ class Registration:
         Raises:
             ValueError: There is no such status.
         """
-        status, stay = InstanceStatus(status), self._stay
-        if stay is not None:
-            stay.set_status(status)
+        status, keeper = InstanceStatus(status), self._keeper
+        if keeper is not None:
+            keeper.set_status(status)
 
     def leave(self) -> None:
         """Say DOWN, give the lease back, and end; wait for that, but no longer than ``leave_timeout``.
 
         Nothing happens if it was not started, or by another process that this one was forked from.
         """
-        stay = self._asked_to_leave()
-        if stay is not None:
-            self._await(stay)
+        keeper = self._asked_to_leave()
+        if keeper is not None:
+            self._await(keeper)
 
     async def leave_async(self) -> None:
         """As leave(), without holding the event loop up. It leaves even if whoever waits for it is cancelled."""
-        stay = self._asked_to_leave()
-        if stay is not None:
-            await in_daemon_thread(functools.partial(self._await, stay))
+        keeper = self._asked_to_leave()
+        if keeper is not None:
+            await in_daemon_thread(functools.partial(self._await, keeper))
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the registry has the instance, with its status; whether it has.
@@ -143,26 +143,26 @@ class Registration:
         Args:
             timeout: Seconds; None: for ever, or until it leaves.
         """
-        stay = self._stay
-        return stay is not None and stay.wait(timeout)
+        keeper = self._keeper
+        return keeper is not None and keeper.wait(timeout)
 
     @property
     def is_registered(self) -> bool:
         """Whether the registry has the instance, with its status, as far as is known."""
-        stay = self._stay
-        return stay is not None and stay.is_registered
+        keeper = self._keeper
+        return keeper is not None and keeper.is_registered
 
     @property
     def status(self) -> InstanceStatus:
         """What the instance says of itself: what was set, and DOWN while it is not healthy."""
-        stay = self._stay
-        return self._first_status if stay is None else stay.schedule.status
+        keeper = self._keeper
+        return self._first_status if keeper is None else keeper.schedule.status
 
     @property
     def trouble(self) -> str:
         """Why the last try failed; empty: it did not."""
-        stay = self._stay
-        return "" if stay is None else stay.schedule.trouble
+        keeper = self._keeper
+        return "" if keeper is None else keeper.schedule.trouble
 
     def __enter__(self) -> Registration:
         self.start()
@@ -191,22 +191,22 @@ class Registration:
 
     def _asked_to_leave(self) -> _LeaseKeeper | None:
         with self._lock:
-            stay, self._stay = self._stay, None
-            if stay is None or stay.pid != os.getpid():
+            keeper, self._keeper = self._keeper, None
+            if keeper is None or keeper.pid != os.getpid():
                 return None
-            self._before = stay
-        stay.ask_to_leave()
-        return stay
+            self._before = keeper
+        keeper.ask_to_leave()
+        return keeper
 
-    def _await(self, stay: _LeaseKeeper) -> None:
-        if not stay.join(self._leave_timeout_s):
+    def _await(self, keeper: _LeaseKeeper) -> None:
+        if not keeper.join(self._leave_timeout_s):
             _log.warning("%s: %r does not answer; it may list the instance until the lease is over",
                          self.registrant.name, self.registrar)
 
     def _forget_parent(self) -> None:
         """In a forked child: the lease is the parent's."""
         self._lock = threading.RLock()
-        self._stay = self._before = None
+        self._keeper = self._before = None
 
 
 class _Lifespan(AbstractAsyncContextManager[Any]):
@@ -372,9 +372,9 @@ def _registrar_of(registry: Any) -> Registrar:
 def _leave_at_exit(registrations: Sequence[Registration]) -> None:
     """Whoever has not left does so now, all at once, so that the exit waits for the slowest alone."""
     began = monotonic()
-    for registration, stay in [(each, each._asked_to_leave()) for each in registrations]:
-        if stay is not None:
-            stay.join(max(0.0, began + registration._leave_timeout_s - monotonic()))
+    for registration, keeper in [(each, each._asked_to_leave()) for each in registrations]:
+        if keeper is not None:
+            keeper.join(max(0.0, began + registration._leave_timeout_s - monotonic()))
 
 
 _registrations: Final = ThreadOwners[Registration](_leave_at_exit, Registration._forget_parent)

@@ -15,7 +15,7 @@ Calls within calls could wait for each other for ever: all threads of a pool are
 work for calls that wait for one of its threads. Each job on a shared pool is a
 *pooled call*, a scope of drivers.wait_for_graph, and so is whatever else a call may wait in
 on behalf of others. Before a call waits in the queue, the pool finds out whether any of its
-stands can end all the same. The call that would close the ring is refused.
+pooled calls can end all the same. The call that would close the ring is refused.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ class RetryState:
             so_far.sent + so_far.ways < self._repetition.attempts)
 
     def hedge(self, now: float) -> RetryState | None:
-        """The course of a second way beside this one; None: the attempts are used up, or there is no token.
+        """The state of a second way beside this one; None: the attempts are used up, or there is no token.
 
         The first hedge is allowed whatever ``attempts`` says, since it was asked for.
         """
