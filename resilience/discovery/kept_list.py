@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,15 +22,15 @@ from .source import Listing
 
 MAX_BYTES: Final = 8 * 1024 * 1024
 _VERSION: Final = 1
+_ADDRESS: Final = re.compile(r" at 0x[0-9A-Fa-f]+")
 
 
 def name_of(source: object) -> str:
-    """The name of a *source* whose list is kept: what it shows itself as, or its class, if it has no repr() of its own.
+    """The name of a *source* whose list is kept: what it shows itself as.
 
-    The address by which such an object is shown is another one after a restart.
+    The addresses of objects in that, of itself or of a client that it has, are others after a restart, and left out.
     """
-    kind = type(source)
-    return f"{kind.__module__}.{kind.__qualname__}" if kind.__repr__ is object.__repr__ else repr(source)
+    return _ADDRESS.sub("", repr(source))
 
 
 class KeptList:

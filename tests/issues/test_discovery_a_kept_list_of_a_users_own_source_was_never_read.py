@@ -1,4 +1,7 @@
-"""`keep` was of no use for a source without a ``__repr__``: the list was kept for an object at an address, which a restart changes."""
+"""`keep` was of no use for a source without a ``__repr__``: the list was kept for an object at an address, which a restart changes.
+
+So it was for one that shows a client, as dataclasses do, which has no ``__repr__``.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,14 @@ class Named(Own):
         return "inventory"
 
 
-@pytest.mark.parametrize("kind", [Own, Named])
+class WithClient(Own):
+    """Shown with what it has."""
+
+    def __repr__(self) -> str:
+        return f"WithClient(client={object()!r})"
+
+
+@pytest.mark.parametrize("kind", [Own, Named, WithClient])
 def test_a_restart_begins_with_the_list_of_a_source_of_the_same_class_or_name(kind: type[Own], tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     with Directory("shop", kind("http://10.0.0.1:80"), registry=Registry(), keep=f"{kept}"):
