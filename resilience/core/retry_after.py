@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import email.utils
 from calendar import timegm
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from .exception_groups import is_group, parts
@@ -52,7 +52,8 @@ def headers_of(what: Any) -> Iterator[Any]:
     metadata = getattr(what, "trailing_metadata", None)
     if callable(metadata):
         pairs: Any = metadata()
-        yield pairs if isinstance(pairs, dict) else dict(iter(pairs or ()))  # keys() of grpc.aio were pairs before 1.80
+        # Those of grpc.aio are no mapping, and before 1.80 their keys() are pairs.
+        yield dict(pairs if isinstance(pairs, Mapping) else iter(pairs or ()))
 
 
 def _asked_for(what: Any, wall: Callable[[], float] | None) -> float | None:

@@ -3,6 +3,7 @@
 """
 
 from collections.abc import KeysView
+from types import MappingProxyType
 
 import grpc
 import pytest
@@ -21,7 +22,7 @@ def test_the_pushback_of_an_error_of_any_version_is_read():
     assert asked_for(error) == 7.0
 
 
-@pytest.mark.parametrize("metadata", [{"retry-after": "7"}, (("retry-after", "7"),), Metadata(("retry-after", "7"))])
+@pytest.mark.parametrize("metadata", [{"retry-after": "7"}, MappingProxyType({"retry-after": "7"}), (("retry-after", "7"),), Metadata(("retry-after", "7"))])
 def test_metadata_is_read_in_each_form(metadata):
     class Busy(Exception):
         def trailing_metadata(self):
