@@ -137,18 +137,19 @@ def test_an_interrupted_probe_is_made_up_for_when_it_has_expired(registry, clock
         probe.resilience.force_open()
         probe.resilience.release()
     runs = 0
-    for _ in interrupted(lambda: _probe(probe, clock)):
+    _due_for_a_probe(probe, clock)
+    for _ in interrupted(probe):
         clock.advance(2.0)
         assert 1 == probe()
         runs += 1
         assert "closed" == probe.resilience.state
+        _due_for_a_probe(probe, clock)
     assert runs > 5
 
 
-def _probe(probe, clock):
+def _due_for_a_probe(probe, clock):
     probe.resilience.reset()
     circuit = probe.resilience._runtime.circuit
     circuit.settle(circuit.acquire(clock()), 1, clock(), clock())
     assert "open" == probe.resilience.state
     clock.advance(1.0)
-    probe()
