@@ -214,7 +214,6 @@ class Listener:
                 if connection is not None:
                     connection.peer.leave()
 
-
     def _came_to_nothing(self, error: Exception, client: str) -> None:
         """Count a connection that has ended before its first request; say now and then whose certificate was bad."""
         reason = next(reason for kind, reason in _REASONS if isinstance(error, kind))
