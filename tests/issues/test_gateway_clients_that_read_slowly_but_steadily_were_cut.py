@@ -40,19 +40,24 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 async def streamed(inbound: Inbound) -> None:
     await inbound.start(200, [])
-    await inbound.write(MUCH)
+    for begin in range(0, len(MUCH), 100_000):
+        await inbound.write(MUCH[begin:begin + 100_000])
 
 
 async def whole(inbound: Inbound) -> None:
     await inbound.respond(200, [], MUCH)
 
 
-@pytest.mark.parametrize("serve", [streamed, whole])
-@pytest.mark.parametrize("request_", [GET, CLOSING])
+@pytest.mark.parametrize(("scheme", "serve", "request_"), [
+    ("http", streamed, GET), ("http", whole, GET), ("http", whole, CLOSING), ("https", streamed, GET),
+    ("https", whole, CLOSING)])
 async def test_http1_waits_for_a_client_as_long_as_it_takes_64_kib_in_client_timeout(
-        looks: list[int], serve: Callable[[Inbound], object], request_: bytes) -> None:
-    async with serving(serve, client_timeout=0.02) as front:  # type: ignore[arg-type]
-        client = await front.client(request_, limit=1024)
+        looks: list[int], monkeypatch: pytest.MonkeyPatch, scheme: str, serve: Callable[[Inbound], object],
+        request_: bytes) -> None:
+    monkeypatch.setattr(asyncio.constants, "SSL_SHUTDOWN_TIMEOUT", 0.01)  # type: ignore[attr-defined]
+    is_tls = scheme == "https"
+    async with serving(serve, client_timeout=0.02, **({"tls": tls()} if is_tls else {})) as front:  # type: ignore[arg-type]
+        client = await front.client(request_, limit=1024, ssl=trusting(LOCALHOST) if is_tls else None)
         await client.until(b"\r\n\r\n")
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         await eventually(lambda: front.front.connections == 0, "the connection cut")

@@ -40,6 +40,7 @@ def acknowledged(transport: asyncio.Transport) -> int:
     """Bytes that the system of a connection's client has acknowledged; 0 where the own system does not tell."""
     sock = transport.get_extra_info("socket")  # None: the connection is gone
     if sock is not None and sys.platform == "linux":
-        with contextlib.suppress(OSError, struct.error):  # struct.error: the kernel is older than 4.1
+        # ValueError: uvloop has closed it; struct.error: the kernel is older than 4.1
+        with contextlib.suppress(OSError, ValueError, struct.error):
             return int(_TCP_INFO.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size))[0])
     return 0
