@@ -14,13 +14,16 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Sequence
-from typing import Final, NoReturn
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from ._version import __version__
 from .config.mistakes import shown
 from .core.setting_names import nearest
 from .errors import ConfigError
+
+if TYPE_CHECKING:
+    from .gateway.listeners import Served
 
 #: What tells a gateway's file from others. Also in gateway.config, which cannot be imported without the gateway extra.
 _GATEWAY_TABLES: Final = ("gateway", "private", "admin", "process", "filters", "identity", "access_log", "tracing",
@@ -223,25 +226,36 @@ def _check_registry(file: str) -> None:
     from .discovery.registry import server
     from .gateway.registry_host import RegistryHost
 
-    RegistryHost(server.load(file)).prepared()
+    host = RegistryHost(server.load(file))
+    host.prepared()
+    _warn_of_certificates([host.served()])
 
 
 def _check_gateway(file: str) -> str:
     """Check the file of a gateway as a start would; what there is in it, in brackets."""
     from .gateway import Gateway, config, server
-    from .gateway.front.tls import TlsContexts
     from .gateway.registry_host import RegistryHost
     from .registry import Registry
 
     sys.path.append("")  # as does the gateway, for filters
     settings = config.load(file)
-    for side in server.sides(Gateway(settings, registry=Registry())):
-        if side.settings.tls is not None:
-            TlsContexts(side.settings.tls)  # says which certificates will soon be of no use
+    served = server.sides(Gateway(settings, registry=Registry()))
     if settings.registry is not None:
-        RegistryHost(settings.registry).prepared()
+        host = RegistryHost(settings.registry)
+        host.prepared()
+        served.append(host.served())
+    _warn_of_certificates(served)
     routes = len(settings.routes) + (0 if settings.private is None else len(settings.private.routes))
     return f" ({_counted(len(settings.services), 'service')}, {_counted(routes, 'route')})"
+
+
+def _warn_of_certificates(served: Iterable[Served]) -> None:
+    """Say which certificates of listeners are, or will soon be, of no use."""
+    from .gateway.front.tls import TlsContexts
+
+    for each in served:
+        if each.settings.tls is not None:
+            TlsContexts(each.settings.tls)  # says so
 
 
 def _counted(number: int, what: str) -> str:

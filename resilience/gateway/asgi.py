@@ -41,8 +41,8 @@ class AsgiInbound:
             receive: ASGI's.
             send: ASGI's.
             disconnects: Watch for a client that leaves.
-            patience_s: Longest wait for a message that tells whether there is a body, and for each piece of a streamed
-                answer to be taken, seconds.
+            patience_s: Longest wait for a message that tells whether there is a body, and for each piece of an answer
+                to be taken, seconds.
         """
         self._receive, self._send, self._disconnects = receive, send, disconnects
         self._patience = AsyncTimeout("client", patience_s)
@@ -117,7 +117,7 @@ class AsgiInbound:
     async def respond(self, status: int, headers: Sequence[Header], body: bytes) -> None:
         """See Inbound."""
         await self.start(status, headers)
-        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        await self.end(body)
 
     async def start(self, status: int, headers: Sequence[Header]) -> None:
         """See Inbound."""
@@ -126,7 +126,7 @@ class AsgiInbound:
         if status == 426:  # nobody can upgrade here
             headers = [header for header in headers if header[0] != b"upgrade"]
         self._has_started = True
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._taken({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, piece: bytes) -> None:
         """See Inbound."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator
+from math import inf
 from typing import Final
 
 from prometheus_client import Metric
@@ -39,7 +40,8 @@ class ListenerMetrics:
         for name, listener in opened.items():
             if listener.tls is not None:
                 listener.tls.current(listener.front.loop.time())
-                files.update((each.file, each.ends_at) for each in listener.tls.validities)
+                for validity in listener.tls.validities:
+                    files[validity.file] = min(validity.ends_at, files.get(validity.file, inf))
             for reason, number in list(listener.front.failed_handshakes.items()):
                 failed.add_metric([name, reason], number)
         for file, ends_at in files.items():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
+from math import inf
 from typing import Final, Generic, Protocol, TypeVar
 
 import attrs
@@ -107,7 +108,7 @@ def summed(parts: Iterable[Iterable[Metric]]) -> list[Metric]:
     """The metrics of several processes as one: what has the same name and labels is added up.
 
     Of gauges in seconds, and of those that count instances, the largest is shown: how late several loops are, and how
-    many instances each has heard of, is no sum.
+    many instances each has heard of, is no sum. Of moments it is the first: when the oldest certificate in use ends.
 
     Args:
         parts: Those of each process.
@@ -119,7 +120,9 @@ def summed(parts: Iterable[Iterable[Metric]]) -> list[Metric]:
         known = values.setdefault(family.name, {})
         for sample in family.samples:
             key = sample.name, tuple(sample.labels.items())
-            if family.type == "gauge" and family.name.endswith(("_seconds", "_instances")):
+            if family.type == "gauge" and family.name.endswith("_timestamp_seconds"):
+                known[key] = min(known.get(key, inf), sample.value)
+            elif family.type == "gauge" and family.name.endswith(("_seconds", "_instances")):
                 known[key] = max(known.get(key, 0.0), sample.value)
             else:
                 known[key] = known.get(key, 0.0) + sample.value

@@ -1,6 +1,6 @@
 """SimulatedGateway: the gateway's own machines around one service, without sockets, tasks and compiled functions.
 
-What decides is real: the endpoint set with its balancer, ejection and subsets, the course of a request over the
+What decides is real: the endpoint set with its balancer, ejection and subsets, the retry state of a request over the
 endpoints, the retry budget, and per endpoint or per service the circuit, the throttle and the adaptive limit. The way
 of a request is that of gateway/attempts.py and gateway/outcomes.py, callback by callback.
 """

@@ -21,6 +21,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from ...asgi import App, Receive, Scope, Send, telemetry
+from ..supervision.merged_metrics import PARENT
+from ..supervision.report import family
 from ..supervision.supervisor import Supervisor
 from .answers import respond
 from .api import AdminApi
@@ -100,6 +102,8 @@ class AdminApplication:
     async def _measured(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         if path == "/metrics":
             await self._supervisor.statistics.collect("lifetime")
+            own = map(family, self._supervisor.registry.metrics.collect())
+            self._supervisor.statistics.metrics.take(PARENT, [*own])
         elif path == "/health":  # a probe waits for a second, as a rule
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._supervisor.statistics.collect("rolling"), _PROBE_S)

@@ -25,7 +25,8 @@ class GatewaySettings:
         bind: host:port to listen on.
         trusted_proxies: Peers whose X-Forwarded-* headers are believed and extended; those of others are replaced.
         allow_encoded: Percent-encodings allowed in paths although upstreams may read them differently.
-        client_timeout: Longest wait for a client to send or take the next piece of a body, seconds.
+        client_timeout: Longest wait for a client to send the next piece of a body, or to take 64 KiB of a response that
+            waits for that, seconds.
         upload_timeout: Longest wait for a client in all while it sends one body, seconds; None (``false``): no bound.
         tls: Certificates to serve HTTPS with; None: plain HTTP.
         proxy_protocol: Whether connections of trusted proxies begin with a header of the PROXY protocol, which says

@@ -19,6 +19,7 @@ from .http1 import Http1Connection
 from .http2 import Http2Connection
 from .peers import Peers
 from .refusal import Refusal
+from .taking import Taking
 
 Serve = Callable[[Inbound], Awaitable[None]]
 #: Is told of a request that was refused before it could be served.
@@ -87,14 +88,24 @@ class Front:
             self.most_connections = room_for(settings.max_connections)
             self._configure_peers()
 
-    async def taken(self, writable: asyncio.Future[None]) -> None:
+    async def taken(self, writable: asyncio.Future[None], transport: asyncio.Transport) -> None:
         """Wait until a client has taken enough of what it was sent for *writable* to come to an end.
 
+        Args:
+            writable: Comes to an end once there is room to write.
+            transport: Of its connection.
+
         Raises:
-            ClientGoneError: It has not within client_timeout.
+            ClientGoneError: It does not take anything; see Taking.
         """
         self.refresh()
-        await within(self._patience, writable, ClientGoneError)
+        taking = Taking(transport)
+        while not writable.done():
+            try:
+                await within(self._patience, asyncio.shield(writable), ClientGoneError)
+            except ClientGoneError:
+                if not writable.done() and not taking.goes_on():
+                    raise
 
     def _configure_peers(self) -> None:
         settings = self.settings

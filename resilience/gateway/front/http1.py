@@ -38,6 +38,7 @@ from .parser import Incoming, RequestParser
 from .peers import Peer
 from .proxy_protocol import Proxied
 from .refusal import SHUTTING_DOWN, Refusal
+from .taking import Taking
 
 if TYPE_CHECKING:
     from .front import Front
@@ -65,7 +66,7 @@ class Http1Connection(asyncio.Protocol):
 
     __slots__ = (
         "_can_half_close", "_closing", "_cut", "_eof", "_exchange", "_heard", "_last", "_lingers", "_parser", "_paused",
-        "_probed", "_proxied", "_queue", "_served", "_task", "_waiter", "deadline", "front", "gone", "peer",
+        "_probed", "_proxied", "_queue", "_served", "_taking", "_task", "_waiter", "deadline", "front", "gone", "peer",
         "transport", "writable")
 
     def __init__(self, front: Front, proxied: Proxied | None = None) -> None:
@@ -84,6 +85,7 @@ class Http1Connection(asyncio.Protocol):
         self._served = 0
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)  # until connection_made()
         self._can_half_close = True
+        self._taking: Taking | None = None  # while it has client_timeout to take what was sent
         self._heard = b""  # while it may become the preface of HTTP/2
         self.deadline = inf
 
@@ -116,12 +118,13 @@ class Http1Connection(asyncio.Protocol):
     def expire(self, now: float) -> None:
         """The deadline has passed."""
         self.deadline = inf
-        if self._closing:
-            self._abort()
+        if self._closing or (self._exchange is None and self.writable is not None):
+            if self._taking is not None and self._taking.goes_on():
+                self.deadline = now + self.front.settings.client_timeout
+            else:
+                self._abort()
         elif self._eof:
             self._probe(now)
-        elif self.writable is not None:  # it takes nothing
-            self._abort()
         elif self._parser.has_begun:
             self._parser.refusal = Refusal(408, "the request's head did not come in time", reason="slow_head")
             self._refuse()
@@ -327,7 +330,7 @@ class Http1Connection(asyncio.Protocol):
         """Wait until there is a request to serve; whether there ever will be."""
         front = self.front
         if self.writable is not None:
-            self.deadline = front.loop.time() + front.settings.client_timeout
+            self._await_taking()
             await self.writable
         if self.gone:
             return False
@@ -420,11 +423,16 @@ class Http1Connection(asyncio.Protocol):
 
     # -- the end
 
+    def _await_taking(self) -> None:
+        """Nothing more is sent before the client has taken what was."""
+        self._taking = Taking(self.transport)
+        self.deadline = self.front.loop.time() + self.front.settings.client_timeout
+
     def _close(self) -> None:
         """Close it once what was written is sent, or after a while."""
         self._closing = True
         if not self.gone:
-            self.deadline = self.front.loop.time() + self.front.settings.client_timeout
+            self._await_taking()
             self.transport.close()
         self._wake()
 
@@ -436,7 +444,7 @@ class Http1Connection(asyncio.Protocol):
         if self._eof:
             self._close()
             return
-        self._lingers = True
+        self._lingers, self._taking = True, None
         self.deadline = self.front.loop.time() + LINGER_S
         if self._can_half_close:
             with contextlib.suppress(OSError):  # a client that has reset the connection, which is not noticed yet

@@ -147,7 +147,7 @@ class Http1Exchange:
         self._send(piece, b"")
         connection = self._connection
         if connection.writable is not None:
-            await connection.front.taken(connection.writable)
+            await connection.front.taken(connection.writable, connection.transport)
         if connection.gone:
             raise ClientGoneError
 
@@ -162,7 +162,7 @@ class Http1Exchange:
         self.answered = True
         connection = self._connection
         if connection.writable is not None:
-            await connection.front.taken(connection.writable)
+            await connection.front.taken(connection.writable, connection.transport)
 
     def break_off(self) -> None:
         """Let the connection end by a reset, if its end would say that the answer is complete (RFC 9112, 8)."""

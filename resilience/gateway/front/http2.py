@@ -53,6 +53,7 @@ from .http2_tunnel import OpeningStream, StreamTransport
 from .lingering import LINGER_S, Lingering
 from .peers import Peer
 from .refusal import SHUTTING_DOWN
+from .taking import Taking
 
 if TYPE_CHECKING:
     from .front import Front
@@ -89,6 +90,7 @@ class Http2Connection(asyncio.Protocol):
         self._resets, self._cheap = Allowance(*RESETS), Allowance(*CHEAP_FRAMES)
         self._limit: float = settings.connection_requests or inf
         self._served = self._silent = self.sent = 0
+        self._taking: Taking | None = None  # while what was sent is taken before the end
         self._is_begun = self._gone = self._cut = self._said_leaving = self._said_goaway = False
         self._h2 = H2(client_side=False)
         self.wire = Wire(self._h2, transport, front.loop)
@@ -132,7 +134,9 @@ class Http2Connection(asyncio.Protocol):
     def expire(self, now: float) -> None:
         """The deadline has passed."""
         self.deadline = inf
-        if self.wire.is_over:
+        if self._taking is not None and self._taking.goes_on():
+            self.look_at(now + self.front.settings.client_timeout)
+        elif self.wire.is_over:
             self._abort()
         elif not self._streams and not self._lingering:
             self.drain()
@@ -390,6 +394,7 @@ class Http2Connection(asyncio.Protocol):
         self.wire.is_over = True
         if not self._gone:
             self.wire.flush()
+            self._taking = Taking(self._transport)
             self.deadline = self.front.loop.time() + self.front.settings.client_timeout
             self._transport.close()
 

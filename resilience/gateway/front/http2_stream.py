@@ -19,6 +19,7 @@ from ..messages.problem import Problem
 from ..messages.tunnel import TunnelEnd
 from .answer import InvalidAnswerError
 from .http2_fields import Http2Request, answer_fields, interim_fields
+from .taking import LEAST_TAKEN, Taking
 
 if TYPE_CHECKING:
     from .http2 import Http2Connection
@@ -28,8 +29,6 @@ STREAM_WINDOW: Final = 128 * 1024
 #: Bytes of bodies that one connection may hold: the windows of all streams, since each of them may be at a service that
 #: takes nothing.
 MOST_HELD: Final = MAX_STREAMS * STREAM_WINDOW
-#: Bytes of all its answers that a client must take within client_timeout, if any of them waits for that.
-LEAST_TAKEN: Final = 64 * 1024
 _NOTHING: Final = memoryview(b"")
 _logger: Final = logging.getLogger("resilience.gateway")
 
@@ -59,7 +58,6 @@ class Http2Stream:
         self.started = self.answered = self._bodyless = False
         self._left: int | None = None
         self._pending, self._ends = _NOTHING, False  # of the answer, and whether that ends with it
-        self._mark = 0, 0  # see _wait_on()
         self._body = bytearray()
         self._waiter: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
@@ -142,8 +140,9 @@ class Http2Stream:
         An answer that waits for its turn on the connection is not one that nobody takes. But a client that has closed
         the window of this one has no more time for it because it takes others.
         """
-        connection, (sent, left) = self._connection, self._mark
-        if connection.sent - sent < min(left, LEAST_TAKEN):
+        connection, (sent, left, taking) = self._connection, self._mark
+        is_taking = connection.wire.paused and taking.goes_on()
+        if connection.sent - sent < min(left, LEAST_TAKEN) and not is_taking:
             return False
         if len(self._pending) == left and not connection.wire.is_open(self.id):
             return False
@@ -275,7 +274,7 @@ class Http2Stream:
     def _wait_on(self) -> None:
         """Wait for client_timeout from now on, and note what there is to see then whether the client takes anything."""
         connection = self._connection
-        self._mark = connection.sent, len(self._pending)
+        self._mark = connection.sent, len(self._pending), Taking(connection.wire.transport)
         self.deadline = connection.front.loop.time() + connection.front.settings.client_timeout
         connection.look_at(self.deadline)
 

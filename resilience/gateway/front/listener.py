@@ -38,6 +38,8 @@ _BAD_CERTIFICATE: Final = "client_certificate"
 #: Why a connection came to nothing, by the first of these kinds that fits.
 _REASONS: Final = ((ssl.SSLCertVerificationError, _BAD_CERTIFICATE), (TimeoutError, "timeout"),
                    (ProxyProtocolError, "proxy_protocol"), (Exception, "other"))
+#: Longest end of a connection with TLS, as the event loop has to be told: each connection knows a sooner one itself.
+_SHUTDOWN_S: Final = 86_400.0
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _logger = logging.getLogger("resilience.gateway")
 
@@ -202,7 +204,9 @@ class Listener:
                     accepted.close()
                     return
                 context = None if self.tls is None else self.tls.current(loop.time())
-                await loop.connect_accepted_socket(lambda: connection, accepted, ssl=context)
+                await loop.connect_accepted_socket(
+                    lambda: connection, accepted, ssl=context,
+                    ssl_shutdown_timeout=None if context is None else _SHUTDOWN_S)
         except (OSError, ProxyProtocolError) as error:  # TimeoutError and SSLError are such
             self._came_to_nothing(error, peer[0])
         except BaseException:
@@ -213,7 +217,6 @@ class Listener:
                 accepted.close()
                 if connection is not None:
                     connection.peer.leave()
-
 
     def _came_to_nothing(self, error: Exception, client: str) -> None:
         """Count a connection that has ended before its first request; say now and then whose certificate was bad."""

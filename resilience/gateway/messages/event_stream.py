@@ -74,9 +74,10 @@ class EventStreamReader:
 
     def _lines(self, piece: bytes) -> Sequence[bytes]:
         """The lines that are over with *piece*; what is left of it is kept."""
-        if self._after_cr and piece:
+        if not piece:
+            return ()
+        if self._after_cr:
             piece = piece.removeprefix(b"\n")
-            self._after_cr = False
         text = self._rest + piece
         if not self._is_begun:
             if _BOM.startswith(text):

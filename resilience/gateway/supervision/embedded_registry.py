@@ -10,16 +10,22 @@ from __future__ import annotations
 import contextlib
 
 from ..config.registry import RegistryConfig
+from ..listener_metrics import ListenerMetrics
 from ..listeners import Listeners
 from ..registry_host import RegistryHost
 
 
 class EmbeddedRegistry:
-    """Serves a registry, if there is one. For one event loop."""
+    """Serves a registry, if there is one. For one event loop.
+
+    Attributes:
+        metrics: Of its listener.
+    """
 
     def __init__(self) -> None:
         self._host: RegistryHost | None = None
-        self._listeners = Listeners()
+        self.metrics = ListenerMetrics()
+        self._listeners = self._new_listeners()
 
     async def change(self, config: RegistryConfig | None) -> None:
         """Serve as *config* says from now on, with the secrets that its files have now; None: there is no registry.
@@ -48,4 +54,9 @@ class EmbeddedRegistry:
             with contextlib.suppress(Exception):
                 await self._host.close()
         self._host = None
-        self._listeners = Listeners()
+        self._listeners = self._new_listeners()
+
+    def _new_listeners(self) -> Listeners:
+        listeners = Listeners()
+        self.metrics.adopt(listeners)
+        return listeners

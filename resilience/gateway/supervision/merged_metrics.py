@@ -9,16 +9,19 @@ Written by one event loop; read by any thread.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
 from ...metrics.prometheus import summed
 
+#: The number of the parent, which is no worker.
+PARENT: Final = -1
+
 
 class MergedMetrics(Collector):
-    """The further metrics of all workers."""
+    """The further metrics of all workers, and of the parent."""
 
     def __init__(self) -> None:
         self._last: dict[int, list[Metric]] = {}

@@ -103,10 +103,12 @@ def test_who_runs_a_gateway_is_told_once_before_a_certificate_ends(
     assert level is None or f"the certificate in {file} " in caplog.text
 
 
-def test_check_warns_of_a_certificate_that_has_ended(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("table", ["gateway.tls", "registry.listener.tls"])
+def test_check_warns_of_a_certificate_that_has_ended(
+        tmp_path: Path, caplog: pytest.LogCaptureFixture, table: str) -> None:
     file = tmp_path / "gateway.toml"
     file.write_text(f"""
-[gateway.tls]
+[{table}]
 certificates = [{{ certificate_file = "{Authority(tmp_path).certificate("server", 30, BEGIN - dt.timedelta(days=365))}" }}]
 [services.up]
 endpoints = ["http://127.0.0.1:9001"]
