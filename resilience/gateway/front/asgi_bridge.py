@@ -15,6 +15,10 @@ from ..messages.inbound import BodyBrokenError, ClientGoneError, Inbound
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
+class _ClientLeftError(ClientGoneError, OSError):
+    """Also an OSError, which is what ASGI lets send() raise, and so what applications expect of it."""
+
+
 class AsgiBridge:
     """Serves an ASGI 3 application. For one event loop."""
 
@@ -69,19 +73,26 @@ class _Answer:
         self.ended = False
 
     async def send(self, message: Any) -> None:
-        """Send a message on."""
+        """Send a message on.
+
+        Raises:
+            OSError: The client left, or stopped taking; also a ClientGoneError.
+        """
         if message["type"] == "http.response.start":
             headers = [(bytes(name).lower(), bytes(value)) for name, value in message.get("headers", ())]
             self._head = message["status"], headers
             return
         body, more = message.get("body", b""), message.get("more_body", False)
         head, self._head = self._head, None
-        if head is not None and not more:
-            await self._inbound.respond(*head, body)
-        else:
-            if head is not None:
-                await self._inbound.start(*head)
-            await (self._inbound.write(body) if more else self._inbound.end(body))
+        try:
+            if head is not None and not more:
+                await self._inbound.respond(*head, body)
+            else:
+                if head is not None:
+                    await self._inbound.start(*head)
+                await (self._inbound.write(body) if more else self._inbound.end(body))
+        except ClientGoneError:
+            raise _ClientLeftError from None
         self.ended = not more
 
 
