@@ -59,6 +59,9 @@ class UpstreamStatusError(UpstreamError):
         self.status = status
         self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(tuple(headers))}
 
+    def __str__(self) -> str:
+        return f"HTTP status {self.status}"
+
 
 class RuledAnswerError(UpstreamError):
     """An answer counts as a failure, as a rule of the service says of its body or first event.
@@ -70,6 +73,9 @@ class RuledAnswerError(UpstreamError):
     def __init__(self, answer: UpstreamStatusError) -> None:
         super().__init__(answer)
         self.answer = answer
+
+    def __str__(self) -> str:
+        return f"{self.answer} with what a rule of the service calls a failure"
 
 
 class IgnoredAnswerError(RuledAnswerError):

@@ -40,6 +40,9 @@ class GrpcStatusError(UpstreamStatusError):
         super().__init__(GRPC[name], headers)
         self.name = name
 
+    def __str__(self) -> str:
+        return f"gRPC status {self.name}"
+
 
 def is_grpc(head: RequestHead) -> bool:
     """Whether a gRPC client has sent this."""

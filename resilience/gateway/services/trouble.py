@@ -9,7 +9,6 @@ from typing import Final
 
 from ...errors import CallTimeoutError
 from ..messages.exchange import RuledAnswerError, UpstreamStatusError
-from ..messages.grpc_status import GrpcStatusError
 
 #: The same reason is not told again before so many seconds have passed.
 SAY_AGAIN_S: Final = 60.0
@@ -18,12 +17,8 @@ _MOST: Final = 16  # reasons that are remembered
 
 def trouble_of(error: BaseException) -> str:
     """The reason, with what is behind it."""
-    if isinstance(error, GrpcStatusError):
-        return f"gRPC status {error.name}"
-    if isinstance(error, UpstreamStatusError):
-        return f"HTTP status {error.status}"
-    if isinstance(error, RuledAnswerError):
-        return f"HTTP status {error.answer.status} with what a rule of the service calls a failure"
+    if isinstance(error, (UpstreamStatusError, RuledAnswerError)):
+        return str(error)
     if isinstance(error, CallTimeoutError):
         return f"no answer within {error.timeout:g} s"
     cause = error.__cause__
