@@ -221,9 +221,15 @@ def test_a_long_name_is_cut_at_a_separator_near_its_end_and_never_inside_a_lette
     assert names == ["".join(pieces) for pieces in found]
     assert ["short", ""] == found[0]
     assert ["com.example.shop.inventory", ".stock_of_warehouse"] == found[2]
+    assert ["pricing-canary", "@127.0.0.1:34887"] == evaluate("names", "return m.pieces(x)", "pricing-canary@127.0.0.1:34887")
     for _, tail in found:
         assert tail[:1] not in ("\u0301", "\u200d")
         assert len(tail.encode("utf-16-le")) // 2 <= 32
+
+
+def test_of_a_long_type_the_package_and_the_class_are_shown(evaluate: Evaluate) -> None:
+    types = ["ValueError", "httpx.ConnectTimeout", "shop.gateway.messages.exchange.UpstreamStatusError", "n" * 60]
+    assert [*types[:2], "shop\u2026UpstreamStatusError", types[3]] == evaluate("names", "return x.map(m.typeName)", types)
 
 
 def test_names_that_begin_and_end_alike_are_cut_where_they_differ(evaluate: Evaluate) -> None:

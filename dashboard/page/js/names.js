@@ -6,7 +6,8 @@
 
 const WHOLE = 20; // up to here a name is one piece
 const TAIL = { least: 10, most: 22 };
-const JOINS = /[.\/:_\-\s]/;
+const JOINS = /[@.\/:_\-\s]/;
+const LONGEST_TYPE = 40;
 const CLINGS = /^[\p{M}\u200d\ufe0f\u{1f3fb}-\u{1f3ff}]/u; // to the letter before it
 
 /** The two pieces of a name: [head, tail], cut at `place`, or near the end, at a separator if there is one in reach. */
@@ -50,6 +51,12 @@ export function showName(element, name, place = 0) {
     return span;
   }));
   element.title = name;
+}
+
+/** The name of an exception's type: of a long one the package and the class, without the modules between them. */
+export function typeName(type) {
+  if (type.length <= LONGEST_TYPE || !type.includes(".")) return type;
+  return `${type.slice(0, type.indexOf("."))}…${type.slice(type.lastIndexOf(".") + 1)}`;
 }
 
 function insideLetter(name, at) {

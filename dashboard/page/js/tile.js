@@ -7,7 +7,7 @@
 // and only on screen.
 
 import { isFull, readable, stateOfOne, stateSeverityOf } from "./aggregate.js";
-import { showName } from "./names.js";
+import { showName, typeName } from "./names.js";
 import {
   ageText, durationText, errorColour, errorLevel, errorSeverity, latencyText, niceCeiling, percentText, radius, rateText, scaleText, shortText, sparkPath,
 } from "./scales.js";
@@ -184,7 +184,7 @@ export class Tile {
     this._show("failure", failure !== null);
     if (failure === null) return;
     const { type, message } = failure;
-    this._field("failure_type", type, type);
+    this._field("failure_type", typeName(type), type);
     this._field("failure_message", message, message);
     this._attr("failure", "title", message === "" ? type : `${type}: ${message}`);
   }
