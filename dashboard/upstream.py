@@ -215,9 +215,9 @@ def _headers(lines: list[bytes]) -> dict[bytes, bytes]:
 
 def _check(status: int, headers: dict[bytes, bytes]) -> None:
     if status != 200:
-        hint = " (redirects are not followed: name the final address)" if 300 <= status < 400 else ""
+        hint = ": redirects are not followed, name the final address" if 300 <= status < 400 else ""
         if status == 401:
-            hint = " (it wants a user and a password: name them as user:password@ before the host of its address)"
+            hint = ": name a user and a password, as user:password@ before the host of its address"
         raise UpstreamError(f"the stream's server answered {status}{hint}")
     media = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
     if media != b"text/event-stream":

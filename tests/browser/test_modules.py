@@ -227,6 +227,14 @@ def test_a_long_name_is_cut_at_a_separator_near_its_end_and_never_inside_a_lette
         assert len(tail.encode("utf-16-le")) // 2 <= 32
 
 
+def test_a_stream_whose_wait_is_over_is_being_connected_to(evaluate: Evaluate) -> None:
+    """The dashboard's server does not tell when it tries again; an address that nobody answers at takes seconds."""
+    link = {"label": "a", "state": "waiting", "reason": "no answer", "failures": 1, "lastEventAt": None, "startedAt": 0}
+    links = [{**link, "retryAt": at} for at in (4000, 2500)]
+    told = evaluate("status", "return x.map(link => m.complaint(link, 3000, 1000))", links)
+    assert ["a: no data yet (no answer); trying again in 1.0 s.", "a: no data yet (no answer); connecting."] == told
+
+
 def test_of_a_long_type_the_package_and_the_class_are_shown(evaluate: Evaluate) -> None:
     types = ["ValueError", "httpx.ConnectTimeout", "shop.gateway.messages.exchange.UpstreamStatusError", "n" * 60]
     assert [*types[:2], "shop\u2026UpstreamStatusError", types[3]] == evaluate("names", "return x.map(m.typeName)", types)

@@ -31,7 +31,7 @@ export function complaint(link, now, staleAfterMs) {
 }
 
 function next(link, now) {
-  if (link.state === "waiting") return say("trying_again_in", durationText(Math.max(0, link.retryAt - now) / 1000));
+  if (link.state === "waiting" && link.retryAt > now) return say("trying_again_in", durationText((link.retryAt - now) / 1000));
   return link.state === "live" ? say("connected_waiting") : say("link_connecting");
 }
 
