@@ -132,12 +132,16 @@ def test_the_language_can_be_read_on_the_smallest_screen(stream: StreamServer, o
 
 def test_on_paper_a_tile_is_not_torn_and_its_colours_are_there(stream: StreamServer, open_page: OpenPage) -> None:
     stream.messages = list(MESSAGES)
-    page = open_page(stream)
+    page = open_page(stream, color_scheme="dark")
     expect(page.locator("[data-command]")).to_have_count(TILES)
     page.emulate_media(media="print")
     styles = """() => [...new Set([...document.querySelectorAll('[data-command]')].map(getComputedStyle)
         .map(style => `${style.breakInside} ${style.printColorAdjust} ${style.contentVisibility}`))]"""
     assert ["avoid exact visible"] == page.evaluate(styles)
+    assert "rgb(238, 241, 243)" == page.evaluate("getComputedStyle(document.body).backgroundColor"), "paper is light"
+    assert page.locator("#chip-open").is_visible()
+    for control in ("#filter", "#sort", "#reverse", "#density", "#show-help", "#language"):
+        assert not page.locator(control).is_visible()
 
 
 def test_nothing_is_loaded_from_another_host(stream: StreamServer, open_page: OpenPage) -> None:
