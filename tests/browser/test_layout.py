@@ -127,6 +127,7 @@ def test_the_language_can_be_read_on_the_smallest_screen(stream: StreamServer, o
     room = """e => { const style = getComputedStyle(e), pen = document.createElement('canvas').getContext('2d');
         pen.font = `${style.fontSize} ${style.fontFamily}`;
         return e.clientWidth - parseFloat(style.paddingLeft) - pen.measureText(e.selectedOptions[0].text).width; }"""
+    expect(page.get_by_label("Language").locator("option")).to_have_count(2)
     assert page.get_by_label("Language").evaluate(room) > 30  # for the arrow, and what is around it
 
 

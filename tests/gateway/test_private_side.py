@@ -112,6 +112,7 @@ def test_a_reload_adds_moves_and_removes_the_private_side_whose_statistics_are_a
 PUBLIC = '''
 [services.up]
 endpoints = ["{url}"]
+command.timeout = 60.0
 [[routes]]
 path = "/*"
 service = "up"
