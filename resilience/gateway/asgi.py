@@ -33,7 +33,8 @@ class AsgiInbound:
         "_adds", "_disconnects", "_first", "_flight", "_has_started", "_patience", "_receive", "_send", "head", "hop",
         "trailers")
 
-    def __init__(self, scope: Any, receive: Receive, send: Send, disconnects: Disconnects, patience_s: float) -> None:
+    def __init__(self, scope: Any, receive: Receive, send: Send, disconnects: Disconnects,
+                 patience: AsyncTimeout) -> None:
         """A request as its server gives it.
 
         Args:
@@ -41,11 +42,11 @@ class AsgiInbound:
             receive: ASGI's.
             send: ASGI's.
             disconnects: Watch for a client that leaves.
-            patience_s: Longest wait for a message that tells whether there is a body, and for each piece of an answer
-                to be taken, seconds.
+            patience: Longest wait for a message that tells whether there is a body, and for each piece of an answer
+                to be taken.
         """
         self._receive, self._send, self._disconnects = receive, send, disconnects
-        self._patience = AsyncTimeout("client", patience_s)
+        self._patience = patience
         self._flight: Flight | None = None
         self._first: Any = None  # message, if it was looked at before
         self._has_started = False

@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Final
 
+from ..drivers.async_timeouts import AsyncTimeout
 from ..registry import Registry, default_registry
 from ..shared.circuit_hints import CircuitHints
 from ..shared.connection import Connection
@@ -43,7 +44,7 @@ class Gateway:
 
     # No dict, which a server might copy to a wrapper (functools.wraps), and with it hold on to the first generation.
     __slots__ = (
-        "__weakref__", "_client", "_disconnects", "_filters", "_generation", "_services", "registry")
+        "__weakref__", "_client", "_disconnects", "_filters", "_generation", "_patience", "_services", "registry")
 
     def __init__(self, config: GatewayConfig, *, registry: Registry | None = None,
                  client: UpstreamClient | None = None, filters: Iterable[Any] = ()) -> None:
@@ -67,6 +68,7 @@ class Gateway:
             self._generation = Generation.of(
                 config, self._services.next(change), self.registry, self._client, change)
         self._disconnects = Disconnects()
+        self._patience = AsyncTimeout("client", config.gateway.client_timeout)
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], *, registry: Registry | None = None,
@@ -227,8 +229,8 @@ class Gateway:
                       send: Any) -> None:
         kind = scope["type"]
         if kind == "http":
-            await AsgiInbound(
-                scope, receive, send, self._disconnects, self.config.gateway.client_timeout).served_by(serve)
+            self._patience.timeout = self.config.gateway.client_timeout
+            await AsgiInbound(scope, receive, send, self._disconnects, self._patience).served_by(serve)
         elif kind == "lifespan":
             await live(receive, send, self.known, self.close, self.closed)
         elif kind == "websocket":
