@@ -23,9 +23,9 @@ from typing import Any, Final
 
 import attrs
 
-from ..messages.content import values_of
 from ..messages.exchange import Header
 from ..messages.json_pointer import MISSING
+from ..messages.named_values import header_values
 
 #: What each way of merging wants the parts to be.
 WANTED: Final[Mapping[str, type | None]] = {"object": None, "flat": dict, "list": list}
@@ -76,7 +76,7 @@ def caching(answers: Sequence[Sequence[Header]], *, authorized: bool = False) ->
             (RFC 9111, 3.5); the word of one part is not the word of the others.
     """
     kept = [_kept(headers) for headers in answers]
-    names = {name.strip().lower() for headers in answers for value in values_of(headers, b"vary")
+    names = {name.strip().lower() for headers in answers for value in header_values(headers, b"vary")
              for name in value.split(b",") if name.strip()}
     vary = [(b"vary", b", ".join(sorted(names)))] if names else []
     said = [each for each in kept if each is not None]
@@ -113,11 +113,11 @@ class _Kept:
 
 def _kept(headers: Sequence[Header]) -> _Kept | None:
     """How an answer may be kept; None: not at all, or unknown."""
-    text = ", ".join(value.decode("latin-1") for value in values_of(headers, b"cache-control")).lower()
+    text = ", ".join(value.decode("latin-1") for value in header_values(headers, b"cache-control")).lower()
     directives = {name: quoted or plain for name, quoted, plain in reversed(_DIRECTIVE.findall(text))}
     max_age = directives.get("max-age", "")
     shared = directives.get("s-maxage", max_age)
-    ages = [value.decode("latin-1") for value in values_of(headers, b"age")] or ["0"]
+    ages = [value.decode("latin-1") for value in header_values(headers, b"age")] or ["0"]
     if not _FORBIDDING.isdisjoint(directives) or not all(map(_is_seconds, (max_age, shared, *ages))):
         return None
     found, age = set(directives), max(map(int, ages))

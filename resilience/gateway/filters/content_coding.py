@@ -9,9 +9,10 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from ..messages.content import OF_THE_BYTES, is_coded, media_type, values_of
+from ..messages.content import OF_THE_BYTES, is_coded, media_type
 from ..messages.exchange import Header
 from ..messages.framing import EMPTY
+from ..messages.named_values import header_values
 
 #: Media types that are text, or as good as text.
 TEXTS: Final = ("text/*", "application/json", "+json", "application/javascript", "application/xml", "+xml")
@@ -62,7 +63,7 @@ def may_be_coded(types: MediaTypes, status: int, headers: Sequence[Header]) -> b
 
 def forbids_changes(headers: Iterable[Header]) -> bool:
     """Whether a message with these *headers* must not be transformed on its way."""
-    return any(b"no-transform" in value.lower() for value in values_of(headers, b"cache-control"))
+    return any(b"no-transform" in value.lower() for value in header_values(headers, b"cache-control"))
 
 
 def has_body(method: str, status: int) -> bool:

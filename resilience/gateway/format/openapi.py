@@ -15,11 +15,12 @@ from urllib.parse import quote
 import attrs
 
 from ...errors import ConfigError
-from ..messages.content import is_json, values_of
+from ..messages.content import is_json
 from ..messages.exchange import Header
 from ..messages.json_pointer import MISSING, escaped
+from ..messages.named_values import cookies
 from .documents import Documents
-from .parameters import STYLES, Pairs, Parameter, Shape, UnreadableError, cookie_pairs, query_pairs
+from .parameters import STYLES, Pairs, Parameter, Shape, UnreadableError, query_pairs
 from .path_templates import PathTemplates
 from .schema import DIALECT, Fault, Schema, Schemas
 
@@ -291,7 +292,7 @@ def _pairs(place: str, path: Mapping[str, str], query: bytes, headers: Sequence[
     if place == "query":
         return query_pairs(query)
     if place == "cookie":
-        return cookie_pairs(values_of(headers, b"cookie"))
+        return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in cookies(headers)]
     return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
 
 

@@ -15,7 +15,7 @@ cookie   form
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -154,19 +154,6 @@ def query_pairs(query: bytes) -> list[tuple[str, str]]:
     if len(parts) > MAX_PAIRS:
         raise UnreadableError(f"has more than {MAX_PAIRS} parameters")
     return [(_decoded(name), _decoded(value)) for name, _, value in (part.partition(b"=") for part in parts if part)]
-
-
-def cookie_pairs(values: Sequence[bytes]) -> list[tuple[str, str]]:
-    """Names and values of the cookies in Cookie headers."""
-    return list(_cookies(values))
-
-
-def _cookies(values: Sequence[bytes]) -> Iterator[tuple[str, str]]:
-    for value in values:
-        for part in value.decode("latin-1").split(";"):
-            name, equals, text = part.partition("=")
-            if equals:
-                yield name.strip(), text.strip().removeprefix('"').removesuffix('"')
 
 
 def _decoded(text: bytes) -> str:

@@ -16,10 +16,12 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
+from ..messages.content import is_coded, may_be_json
 from ..messages.event_stream import EventStreamReader, is_event_stream
 from ..messages.exchange import Header
 from ..messages.json_pointer import found, parsed
 from ..messages.json_text import MOST_VALUES, check_size
+from ..messages.named_values import header_value
 
 #: Bytes of a body that are kept to be read.
 MAX_JSON: Final = 1 << 20
@@ -92,17 +94,15 @@ class AnswerCost:
 
     def head(self, status: int, headers: Sequence[Header]) -> None:
         """See AnswerReader."""
-        known = dict(reversed(headers))  # the first of each name
         if self._header is not None:
-            self._stated = units_in(known.get(self._header))
-        if not self._pointers or known.get(b"content-encoding", b"identity").lower() != b"identity":
+            self._stated = units_in(header_value(headers, self._header))
+        if not self._pointers or is_coded(headers):
             return
-        kind = known.get(b"content-type", b"").partition(b";")[0].strip().lower()
         if is_event_stream(headers):
             self._events = EventStreamReader(MAX_EVENT)
             self._marks = {pointer: re.compile(rb'"%b"\s*:\s*[0-9]' % re.escape(pointer.rpartition("/")[2].encode()))
                            for pointer in self._pointers}
-        elif kind == b"application/json" or kind.endswith(b"+json"):
+        elif may_be_json(headers):
             self._body = bytearray()
 
     def piece(self, data: bytes) -> None:

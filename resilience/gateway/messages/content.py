@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from .exchange import Header
+from .named_values import header_values
 from .unreadable_body import UnreadableBodyError
 
 #: Codings that can be undone, with zlib's window for each.
@@ -46,14 +47,9 @@ class TooLargeError(CodingError):
     status = 413
 
 
-def values_of(headers: Iterable[Header], name: bytes) -> list[bytes]:
-    """The values of all headers of this *name*, in lower case."""
-    return [value for key, value in headers if key == name]
-
-
 def media_type(headers: Iterable[Header]) -> str | None:
     """The media type of a body, in lower case, without parameters; None: there is none, or there are several."""
-    values = values_of(headers, b"content-type")
+    values = header_values(headers, b"content-type")
     if len(values) != 1 or _is_list(values[0]):
         return None
     return values[0].partition(b";")[0].strip().lower().decode("latin-1") or None
@@ -64,7 +60,7 @@ def has_several_types(headers: Iterable[Header]) -> bool:
 
     Some readers take the first, some the last, and some join them; so nobody knows whether the body is JSON.
     """
-    values = values_of(headers, b"content-type")
+    values = header_values(headers, b"content-type")
     return len(values) > 1 or (bool(values) and _is_list(values[0]))
 
 
@@ -160,7 +156,7 @@ def prefers_gzip(headers: Iterable[Header]) -> bool:
     """Whether the client with these request *headers* takes gzip, and likes it no less than no coding (12.5.3)."""
     gzip: float | None = None
     identity, others = 0.0, 0.0
-    for value in values_of(headers, b"accept-encoding"):
+    for value in header_values(headers, b"accept-encoding"):
         for member in value.lower().split(b","):
             coding, _, weight = member.partition(b";")
             name, quality = coding.strip(), _weight(weight)
@@ -188,7 +184,7 @@ def _is_list(value: bytes) -> bool:
 
 
 def _codings(headers: Iterable[Header]) -> list[bytes]:
-    return [coding for value in values_of(headers, b"content-encoding")
+    return [coding for value in header_values(headers, b"content-encoding")
             for part in value.split(b",") if (coding := part.strip().lower()) not in (b"", b"identity")]
 
 

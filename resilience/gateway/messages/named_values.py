@@ -8,9 +8,9 @@ from urllib.parse import unquote_to_bytes
 from .exchange import Header
 
 
-def header_values(headers: Iterable[Header], name: bytes) -> Iterator[bytes]:
+def header_values(headers: Iterable[Header], name: bytes) -> list[bytes]:
     """The values of a header, a line each; *name* in lower case."""
-    return (value for each, value in headers if each == name)
+    return [value for each, value in headers if each == name]
 
 
 def header_value(headers: Iterable[Header], name: bytes) -> bytes | None:
@@ -18,13 +18,18 @@ def header_value(headers: Iterable[Header], name: bytes) -> bytes | None:
     return next((value for each, value in headers if each == name), None)
 
 
-def cookie_values(headers: Iterable[Header], name: bytes) -> Iterator[bytes]:
-    """The values of a cookie, without their quotes. A cookie without ``=`` has no name."""
+def cookies(headers: Iterable[Header]) -> Iterator[tuple[bytes, bytes]]:
+    """The names of cookies, and their values without quotes. A cookie without ``=`` has no name."""
     for line in header_values(headers, b"cookie"):
         for pair in line.split(b";"):
-            key, found, value = pair.strip().partition(b"=")
-            if found and key.rstrip() == name:
-                yield value.strip().strip(b'"')
+            name, found, value = pair.partition(b"=")
+            if found:
+                yield name.strip(), value.strip().removeprefix(b'"').removesuffix(b'"')
+
+
+def cookie_values(headers: Iterable[Header], name: bytes) -> Iterator[bytes]:
+    """The values of a cookie, without their quotes."""
+    return (value for each, value in cookies(headers) if each == name)
 
 
 def query_values(query: bytes, name: bytes) -> Iterator[bytes]:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import attrs
 
 from ..messages.inbound import RequestHead
-from ..messages.named_values import cookie_values, query_values
+from ..messages.named_values import cookie_values, header_values, query_values
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -159,7 +159,7 @@ class Predicates:
 
 def _check(kind: str, name: bytes, wanted: Wanted) -> Check:
     if kind == "header":
-        return lambda head: wanted.takes([value for each, value in head.headers if each == name])
+        return lambda head: wanted.takes(header_values(head.headers, name))
     if kind == "query":
         return lambda head: wanted.takes(list(query_values(head.query, name)))
     return lambda head: wanted.takes(list(cookie_values(head.headers, name)))
