@@ -1,6 +1,6 @@
 """Circuit: the machine of a CircuitBreaker, a pure state machine that is told the time.
 
-Rule 1: everything that decides a transition lives in this file and in terms.py.
+Rule 1: everything that decides a transition lives in this file, in terms.py, and in the table of transitions.py.
 Rule 2: nothing here reads a clock, sleeps, logs or knows of async.
 
 The *permit* handed out by acquire() is the current term itself. A term is one
@@ -45,34 +45,7 @@ from .reasons import FAILED, WORDS, verdict
 from .reentrance import MET, Guard
 from .stalls import NO_STALLS, Stalls
 from .terms import BAD, GOOD, SLOW_BAD, SLOW_GOOD, Closed, Disabled, ForcedClosed, ForcedOpen, HalfOpen, Open, Term
-
-_OPERATOR: Final = {
-    Trigger.FORCED_OPEN: State.FORCED_OPEN,
-    Trigger.FORCED_CLOSED: State.FORCED_CLOSED,
-    Trigger.DISABLED: State.DISABLED,
-    Trigger.RESET: State.CLOSED,
-}
-
-#: The whole automaton; the state diagram of the docs is drawn from it.
-TRANSITIONS: Final[dict[tuple[State, Trigger], State]] = {
-    (State.CLOSED, Trigger.FAILURE_RATE): State.OPEN,
-    (State.CLOSED, Trigger.SLOW_RATE): State.OPEN,
-    (State.CLOSED, Trigger.CONSECUTIVE): State.OPEN,
-    (State.CLOSED, Trigger.SUSTAINED_FAILURES): State.OPEN,
-    (State.CLOSED, Trigger.HALTED): State.OPEN,
-    (State.CLOSED, Trigger.FLEET): State.OPEN,
-    (State.CLOSED, Trigger.RESTORED): State.OPEN,
-    (State.OPEN, Trigger.WAIT_ELAPSED): State.HALF_OPEN,
-    (State.HALF_OPEN, Trigger.PROBES_PASSED): State.CLOSED,
-    (State.HALF_OPEN, Trigger.PROBE_FAILED): State.OPEN,
-    (State.HALF_OPEN, Trigger.PROBES_LOST): State.HALF_OPEN,
-    (State.HALF_OPEN, Trigger.HALTED): State.OPEN,
-    (State.FORCED_OPEN, Trigger.RELEASED): State.CLOSED,
-    (State.FORCED_CLOSED, Trigger.RELEASED): State.CLOSED,
-    (State.DISABLED, Trigger.RELEASED): State.CLOSED,
-    **{(state, trigger): new for trigger, new in _OPERATOR.items() for state in State},
-}
-
+from .transitions import FORCED_BY, TRANSITIONS
 
 _GHOST: Final = Disabled(-1, -inf)  # the permit of a call that shadow mode let pass; no circuit's term ever
 
@@ -258,12 +231,11 @@ class Circuit:
         """Go on where a circuit was that was saved *elapsed* seconds ago; one that has left its first term does not."""
         if self.term.seq:
             return
-        operator = {"forced_open": Trigger.FORCED_OPEN, "forced_closed": Trigger.FORCED_CLOSED,
-                    "disabled": Trigger.DISABLED}
-        if saved.state in operator:
-            self.steer(operator[State(saved.state)], now)
-            return
-        self._guard.do(self._restore, saved, elapsed, now)
+        operator = FORCED_BY.get(State(saved.state))
+        if operator is not None:
+            self.steer(operator, now)
+        else:
+            self._guard.do(self._restore, saved, elapsed, now)
 
     def renew(self, now: float) -> None:
         """Start over in a forked child."""

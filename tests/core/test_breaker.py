@@ -7,9 +7,10 @@ import attrs
 import pytest
 
 from resilience.core.breaker import CircuitBreaker
-from resilience.core.circuit import TRANSITIONS, Circuit
+from resilience.core.circuit import Circuit
 from resilience.core.events import State, StateChanged, Trigger
 from resilience.core.outcome import CANCELLED, CUT_SHORT, FAILURE, IGNORED, REJECTED, SUCCESS
+from resilience.core.transitions import TRANSITIONS
 from resilience.errors import CircuitOpenError
 
 CONFIG = CircuitBreaker(min_calls=4, window=10.0, open_for=5.0, half_open_for=3.0)

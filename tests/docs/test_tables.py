@@ -33,9 +33,9 @@ from resilience.config.commands import GuardTable, settings
 from resilience.config.constraints import constraints
 from resilience.config.layers import TABLES
 from resilience.core.batch import Collapse
-from resilience.core.circuit import TRANSITIONS
 from resilience.core.histogram import LE_BOUNDS
 from resilience.core.outcome import EVENT_NAMES
+from resilience.core.transitions import TRANSITIONS
 from resilience.discovery.registry.settings import RegistrySettings
 from resilience.events import (
     CallFailed,
