@@ -39,11 +39,10 @@ from h2.events import (
 )
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
-from hyperframe.frame import GoAwayFrame
 
 from ..http2.allowance import CHEAP_FRAMES, Allowance, earned
 from ..http2.fields import MalformedError
-from ..http2.wire import H2, Bytes, Wire
+from ..http2.wire import ANY_STREAM, H2, Bytes, Wire
 from ..messages.exchange import Header
 from ..messages.inbound import ClientGoneError
 from .accepted import Accepted
@@ -65,7 +64,6 @@ CONNECTION_WINDOW: Final = 1024 * 1024
 RESETS: Final = (33.0, 200)
 #: So much is read before it is looked at what it was: a small part of a read can be hundreds of requests.
 _SLICE: Final = 4096
-_ANY_STREAM: Final = 2**31 - 1
 _logger: Final = logging.getLogger("resilience.gateway")
 
 
@@ -114,8 +112,7 @@ class Http2Connection(asyncio.Protocol):
         """
         if self._served and not self._said_leaving and not self._said_goaway and not self.wire.is_over:
             self._said_leaving = True
-            self.wire.flush()
-            self._transport.write(GoAwayFrame(0, last_stream_id=_ANY_STREAM).serialize())
+            self.wire.goaway(ANY_STREAM)
 
     def drain(self) -> None:
         """Take no more requests, and end after those under way."""
@@ -364,11 +361,10 @@ class Http2Connection(asyncio.Protocol):
             waiting = [each for each in waiting if each.send_some()]
 
     def _say_goaway(self) -> None:
-        """Take no more requests. h2 itself could not go on after a GOAWAY, so it does not learn of it."""
+        """Take no more requests."""
         if not self._said_goaway and not self.wire.is_over:
             self._said_goaway = True
-            self.wire.flush()
-            self._transport.write(GoAwayFrame(0, last_stream_id=self._h2.highest_inbound_stream_id).serialize())
+            self.wire.goaway(self._h2.highest_inbound_stream_id)
 
     # -- the end
 

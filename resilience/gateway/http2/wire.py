@@ -10,12 +10,15 @@ from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 from hpack import Encoder
+from hyperframe.frame import GoAwayFrame
 
 from ..messages.exchange import Header
 
 _PENDING: Final = 16 * 1024  # bytes that wait for the event loop's next turn
 #: Of the table that answers are compressed by. A larger one saves few bytes, and costs much time (see TableEncoder).
 TABLE_BYTES: Final = 4096
+#: The last stream of a GOAWAY that refuses none (RFC 9113, 6.8).
+ANY_STREAM: Final = 2**31 - 1
 Bytes = bytes | bytearray | memoryview
 
 
@@ -172,6 +175,11 @@ class Wire:
             except ProtocolError:
                 return
             self.flush_soon()
+
+    def goaway(self, last: int) -> None:
+        """Ask the other end for no streams after the *last* one; h2 could not go on then, so it never learns of it."""
+        self.flush()
+        self.transport.write(GoAwayFrame(0, last_stream_id=last).serialize())
 
     def flush_soon(self) -> None:
         """Write what is to be sent, with all else that this turn of the event loop brings."""
