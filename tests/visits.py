@@ -3,6 +3,10 @@
 import sys
 import threading
 
+_MACHINES = ("/resilience/core/", "/resilience/metrics/")
+#: What checks the settings of a machine, and has no state that a call in from within could meet.
+_CHECKS = ("/checks.py", "/plain_numbers.py", "/callable_identity.py")
+
 
 class _Visit:
     """A trace function that calls *visitor* at the *n*-th line of our code, as a signal handler would be."""
@@ -11,11 +15,13 @@ class _Visit:
         self.left, self.visitor = n, visitor
 
     def __call__(self, frame, event, _):
-        if not any(part in frame.f_code.co_filename for part in ("/resilience/core/", "/resilience/metrics/")):
+        file = frame.f_code.co_filename
+        if not any(part in file for part in _MACHINES) or file.endswith(_CHECKS):
             return None
         if event == "line":
             self.left -= 1
             if self.left == 0:
+                sys.settrace(None)
                 self.visitor()
         return self
 

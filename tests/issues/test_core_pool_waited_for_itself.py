@@ -136,10 +136,10 @@ def test_a_pool_that_shrinks_beneath_a_call_that_waits_for_it_does_not_strand_it
 
 def test_what_is_left_running_by_a_call_that_has_ended_is_none_of_its_waits(registry):
     """The context goes on in a task or a thread that outlives the call."""
-    go = threading.Event()
+    begun, go = threading.Event(), threading.Event()
     contexts = []
     leaves = isolated(registry, "leaves", "g", lambda: contexts.append(contextvars.copy_context()))
-    busy = isolated(registry, "busy", "g", lambda: go.wait(LONG))
+    busy = isolated(registry, "busy", "g", lambda: begun.set() or go.wait(LONG))
     price = isolated(registry, "price", "g", lambda: 7)
     leaves()
 
@@ -148,7 +148,7 @@ def test_what_is_left_running_by_a_call_that_has_ended_is_none_of_its_waits(regi
         go.set()
 
     def later():
-        until(lambda: busy.resilience.in_flight == 1)
+        begun.wait(LONG)
         return contexts[0].run(price)
 
     assert [True, 7, None] == ended(busy, later, let_go)

@@ -20,6 +20,14 @@ def isolated(registry, key, function, *, group="shop", size=1, max_queue=5, **po
                    breaker=None, pool=ThreadPool(size=size, max_queue=max_queue), **policies)(function)
 
 
+def told(begun, function):
+    """The *function*, which says by an event that it has its thread: a call is in flight before that."""
+    def calling(*args):
+        begun.set()
+        return function(*args)
+    return calling
+
+
 def ended(*functions):
     """How calls of *functions* ended, each in a thread of its own: a result or an error."""
     ends = {}
@@ -62,13 +70,13 @@ def test_a_thread_that_runs_a_batch_which_needs_the_same_thread_is_refused(regis
 
 def test_a_thread_that_waits_for_a_batch_which_needs_the_same_thread_is_refused():
     clock = Clock()
-    registry, entered = Registry(clock=clock), threading.Event()
+    registry, begun, entered = Registry(clock=clock), threading.Event(), threading.Event()
     price = collapse(window=LONG)(isolated(registry, "price", lambda skus: dict.fromkeys(skus, 7)))
     clock.ready = lambda: waiting(price) == 2
-    total = isolated(registry, "total", lambda: entered.wait(30) and price("a") + 1)
+    total = isolated(registry, "total", told(begun, lambda: entered.wait(30) and price("a") + 1))
 
     def other():
-        until(lambda: total.resilience.in_flight)
+        begun.wait(30)
         threading.Thread(target=lambda: until(lambda: waiting(price) == 1) or entered.set(), daemon=True).start()
         return price("b")
 
@@ -80,11 +88,13 @@ def test_a_thread_that_waits_for_a_batch_which_needs_the_same_thread_is_refused(
 
 
 def test_a_thread_that_would_follow_a_cached_call_that_waits_for_this_thread_is_refused(registry):
+    begun = threading.Event()
     price = isolated(registry, "price", lambda sku: 7, cache=Cache())
-    total = isolated(registry, "total", lambda: until(lambda: registry.pools()["shop"].waiting) or price("a") + 1)
+    total = isolated(registry, "total",
+                     told(begun, lambda: until(lambda: registry.pools()["shop"].waiting) or price("a") + 1))
 
     def other():
-        until(lambda: total.resilience.in_flight)
+        begun.wait(30)
         return price("a")
 
     first, second = ended(total, other)
@@ -96,7 +106,7 @@ def test_a_thread_that_would_follow_a_cached_call_that_waits_for_this_thread_is_
 
 def test_a_cached_call_that_would_wait_for_a_thread_which_follows_it_is_refused(registry):
     """The follower comes first: its leader has not got as far as the pool yet."""
-    inside, follows = threading.Event(), threading.Event()
+    begun, inside, follows = threading.Event(), threading.Event(), threading.Event()
 
     def cached_price(sku):
         inside.set()
@@ -105,7 +115,7 @@ def test_a_cached_call_that_would_wait_for_a_thread_which_follows_it_is_refused(
 
     slow = isolated(registry, "slow", lambda: 7)
     price = command(key="price", registry=registry, timeout=None, cache=Cache())(cached_price)
-    total = isolated(registry, "total", lambda: inside.wait(30) and price("a") + 1)
+    total = isolated(registry, "total", told(begun, lambda: inside.wait(30) and price("a") + 1))
     flights = next(iter(price.resilience._runtime.named("cache")))._shared.flights
 
     def let_go():
@@ -113,7 +123,7 @@ def test_a_cached_call_that_would_wait_for_a_thread_which_follows_it_is_refused(
         follows.set()
 
     def other():
-        until(lambda: total.resilience.in_flight)
+        begun.wait(30)
         return price("a")
 
     first, second, _ = ended(total, other, let_go)
@@ -124,21 +134,27 @@ def test_a_cached_call_that_would_wait_for_a_thread_which_follows_it_is_refused(
 
 
 def test_a_thread_follows_a_call_that_waits_for_the_pool_if_another_thread_can_end(registry):
-    go = threading.Event()
-    busy = isolated(registry, "busy", lambda: go.wait(30), size=2)
+    go, both = threading.Event(), threading.Barrier(3)
+    busy = isolated(registry, "busy", lambda: (both.wait(30), go.wait(30)), size=2)
     price = isolated(registry, "price", lambda sku: 7, size=2, cache=Cache())
-    total = isolated(registry, "total", lambda: until(lambda: registry.pools()["shop"].waiting) or price("a") + 1, size=2)
+
+    def waits_and_calls():
+        both.wait(30)
+        until(lambda: registry.pools()["shop"].waiting)
+        return price("a") + 1
+
+    total = isolated(registry, "total", waits_and_calls, size=2)
     flights = next(iter(price.resilience._runtime.named("cache")))._shared.flights
 
     def other():
-        until(lambda: total.resilience.in_flight and busy.resilience.in_flight)
+        both.wait(30)  # each thread of the pool has its call
         return price("a")
 
     def let_go():
         until(lambda: (leading := flights._leading.get(("a",))) and leading.followers and leading.followers.gates)
         go.set()
 
-    assert [True, 8, 7, None] == ended(busy, total, other, let_go)
+    assert [8, 7, None] == ended(busy, total, other, let_go)[1:]
     nothing_left(registry)
 
 
