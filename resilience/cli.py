@@ -51,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except BrokenPipeError:
         sys.exit(_READER_LEFT)
     except ModuleNotFoundError as error:
+        if (error.name or "").startswith("resilience"):
+            _fail(f"{error.name} is missing: this installation of resilience-commands is not whole; install it again")
         _fail(f"{error.name} is not installed; this command needs the gateway extra: "
               "pip install 'resilience-commands[gateway]'")
     except (ConfigError, OSError, ValueError) as error:
@@ -59,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="resilience", description="Circuit breakers, a gateway that shows what they are for, and their dashboard.")
+        prog="resilience", description="The gateway, the service registry and the dashboard of the resilience library.")
     parser.add_argument("--version", action="version", version=f"resilience {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, run, arguments, summary, more in (
