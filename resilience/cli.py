@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, run, arguments, summary, more in (
         ("demo", _demo, _demo_arguments, "services that break, the gateway in front, and the dashboard",
-         "Everything listens on 127.0.0.1; the story is told in the terminal."),
+         "Everything listens on 127.0.0.1; the terminal says what happens."),
         ("gateway", _gateway, _gateway_arguments, "run the gateway that a file describes",
          "It stops cleanly on SIGINT and SIGTERM."),
         ("registry", _registry, _registry_arguments, "run a service registry that speaks Eureka's REST protocol",
@@ -189,7 +189,8 @@ def _print_config(file: str, workers: int | None) -> int:
 def _check_arguments(one: argparse.ArgumentParser) -> None:
     one.add_argument("config", metavar="CONFIG.toml", nargs="?", help="the file")
     one.add_argument("--schema", nargs="?", const="library", choices=("library", "gateway"), metavar="KIND",
-                     help="print the JSON Schema of the library's file, or of the gateway's")
+                     help="print a JSON Schema instead: that of the library's file (library, the default) or of "
+                     "the gateway's (gateway)")
 
 
 def _check(options: argparse.Namespace) -> int:

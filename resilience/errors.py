@@ -111,7 +111,7 @@ class CircuitOpenError(RejectedError):
         if failure is not None and failure.at >= told_from:
             last = f", last {failure} {_seconds(at - failure.at)} ago"
         wait = "" if self.retry_after is None else f"; retry in {_seconds(self.retry_after)}"
-        return f"{self.key}: {self.reason} since {_seconds(at - since)}{probing}: {why}{last}{wait}"
+        return f"{self.key}: {self.reason}, opened {_seconds(at - since)} ago{probing}: {why}{last}{wait}"
 
 
 def _seconds(seconds: float) -> str:

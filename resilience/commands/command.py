@@ -198,7 +198,7 @@ class Command:
                 ``breaker`` (a CircuitBreaker; None disables it), ``cache`` (but for its ``by``), ``retry``,
                 ``failover`` (but for its targets), ``throttle``, ``rate_limit``, ``adaptive_limit``,
                 ``stream_timeout``, ``hedge``, ``failures``, ``chaos``, policies of your own by their names, and
-                ``shadow`` (names of gates, True or False). Calls under way keep their timeout.
+                ``shadow`` (names of policies, True or False). Calls under way keep their timeout.
 
         Raises:
             ConfigError: A value is out of range, or the command has no such policy to change.

@@ -108,6 +108,11 @@ class GuardTable:
     raise_as: str | None = attrs.field(default=None, validator=attrs.validators.optional(exception_reference))
 
 
+#: The keys that only an entry of ``[guards]`` has, each with what to say of it elsewhere.
+OF_GUARDS_ALONE: Final[Mapping[str, str]] = {
+    field.name: "can only be given in code, or in an entry of [guards]" for field in attrs.fields(GuardTable)}
+
+
 def settings() -> Mapping[str, Setting]:
     """The keys of a command, by name."""
     return _settings(setting_kits())
@@ -218,7 +223,7 @@ def _policy(document: Document, where: tuple[str, ...], setting: Setting, value:
     for name, inner in value.items():
         field = setting.fields.get(name)
         if field is None:
-            document.mistake((*where, name), unknown(name, setting.fields))
+            document.mistake((*where, name), _in_code(setting, name) or unknown(name, setting.fields))
         else:
             said = _plain(document, (*where, name), setting.leaf(name), inner, field)
             layer.update(said)
@@ -229,6 +234,13 @@ def _policy(document: Document, where: tuple[str, ...], setting: Setting, value:
             at = error.option if error.option in value else next(iter(value), None)
             document.mistake((*where, at) if at else where, str(error))
     return layer
+
+
+def _in_code(setting: Setting, name: str) -> str:
+    """What to say of a field whose values TOML cannot say; empty if the policy has no such field."""
+    if setting.policy is None or not any(field.init and field.name == name for field in attrs.fields(setting.policy)):
+        return ""
+    return f"is a function, a class or an object, and can only be given in code: {setting.policy.__name__}({name}=...)"
 
 
 def _table_hint(setting: Setting, value: Any) -> str:

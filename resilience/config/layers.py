@@ -29,6 +29,7 @@ import attrs
 from ..commands.command import Command, internals_of
 from ..errors import ConfigError
 from .commands import (
+    OF_GUARDS_ALONE,
     Layer,
     Setting,
     SourcedValue,
@@ -167,7 +168,7 @@ def tables_of(documents: Sequence[Document]) -> Tables:
         for name in document.data:
             if name not in TABLES and name != IMPORTS:
                 document.mistake((name,), unknown(name, TABLES, what="table"))
-        defaults.update(layer_at(document, ("defaults",), settings()))
+        defaults.update(layer_at(document, ("defaults",), settings(), OF_GUARDS_ALONE))
         _many(document, "groups", settings(), groups)
         _many(document, "commands", settings(), commands)
         entries: dict[str, Layer] = {target: entry.layer for target, entry in guards.items()}
@@ -211,7 +212,7 @@ def _many(document: Document, table: str, known: Mapping[str, Setting], found: d
         mistake = _target_mistake(name) if table == "guards" else None
         if mistake is not None:
             document.mistake((table, name), mistake)
-        layer = layer_at(document, (table, name), known)
+        layer = layer_at(document, (table, name), known, {} if table == "guards" else OF_GUARDS_ALONE)
         found[name] = {**found[name], **layer} if name in found else layer
 
 

@@ -94,6 +94,9 @@ class AdaptiveLimit:
     fair_by: Callable[..., Hashable] | None = attrs.field(default=None, validator=callable_or_none, eq=by_identity)
 
     def __attrs_post_init__(self) -> None:
+        if self.min_limit > self.max_limit:
+            raise ConfigError(f"min_limit must be at most max_limit ({self.max_limit}), not {self.min_limit}",
+                              "min_limit")
         if not self.min_limit <= self.initial <= self.max_limit:
             raise ConfigError(f"initial must be from min_limit ({self.min_limit}) to max_limit ({self.max_limit}), "
                               f"not {self.initial}", "initial")

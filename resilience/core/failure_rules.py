@@ -22,7 +22,7 @@ from ..errors import ConfigError
 from .callable_identity import by_identity
 from .callbacks import GIVE_PLAIN, is_plain
 from .checks import flag, strict
-from .http_status import HttpStatus, as_codes, codes_of, is_code
+from .http_status import HttpStatus, as_codes, codes_of, http_status, is_code
 from .references import (
     EXCEPTIONS,
     EXCEPTIONS_OR_CODES,
@@ -109,8 +109,9 @@ class FailureRules:
             every exception is a failure of which no other rule says otherwise.
         results: Function that is given a result and returns whether it is a failure.
         items: Function that is given an item of a stream and returns whether it is a failure.
-        status: Rule for HTTP statuses and gRPC codes, such as http_status(), or the codes that say the target is ill.
-        busy: What says that the target is well and refuses for now: exceptions by class or by predicate, and status
+        status: Rule for HTTP statuses and gRPC codes, such as http_status(), or the codes that say the target is
+            unhealthy.
+        busy: What says that the target is healthy and refuses for now: exceptions by class or by predicate, and status
             codes.
         refused: What says that a limit on the caller's own side refused, such as a client's full connection pool:
             exceptions by class or by predicate. If the timeout of a coroutine function or an async generator has ended
@@ -164,10 +165,11 @@ class FailureRules:
                 statuses.append(each)
             elif isinstance(each, type) and issubclass(each, Exception):
                 exceptions.append(each)
-            elif callable(each) and not isinstance(each, type):
+            elif callable(each) and not isinstance(each, type) and each is not http_status:
                 judges.append(each)
             else:
-                hint = f"; did you mean http_status({each!r})?" if is_code(each) else ""
+                hint = f"; did you mean http_status({each!r})?" if is_code(each) else \
+                    f"; write {each.__name__}(...)" if each in (http_status, HttpStatus, FailureRules) else ""
                 raise ConfigError(f"failures must be http_status(...), Exception classes, a function of an Ending, or "
                                   f"FailureRules(...), not {each!r}{hint}", "failures")
         if len(statuses) > 1 or len(judges) > 1:

@@ -23,7 +23,8 @@ def takes_error(function: Callable[..., Any]) -> bool:
 
 def _callable(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if not callable(value):
-        raise TypeError(f"{attribute.name} of a fallback must be callable, not {value!r}")
+        raise TypeError(f"{attribute.name} of a fallback must be callable, not {value!r}; to answer with that, write "
+                        f"lambda *args, **kwargs: {value!r}")
 
 
 @strict

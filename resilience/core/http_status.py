@@ -90,8 +90,8 @@ class HttpStatus:
     names is good in an answer, and in an exception the caller's fault if it is 3xx or 4xx.
 
     Attributes:
-        failed: Codes that say the target is ill: 503, "5xx" or "500-504", one or several.
-        busy: Codes that say the target is well and refuses for now.
+        failed: Codes that say the target is unhealthy: 503, "5xx" or "500-504", one or several.
+        busy: Codes that say the target is healthy and refuses for now.
         busy_when_asked: Codes that mean busy if the answer says Retry-After, and failed if it does not.
         caller_fault: Codes that say the call was wrong.
     """
@@ -133,8 +133,8 @@ def http_status(failed: Any = ("5xx",), busy: Any = (429,), busy_when_asked: Any
     """Return a rule that judges answers and exceptions by their HTTP status, or by their gRPC code.
 
     Args:
-        failed: Codes that say the target is ill: 503, "5xx" or "500-504", one or several.
-        busy: Codes that say the target is well and refuses for now.
+        failed: Codes that say the target is unhealthy: 503, "5xx" or "500-504", one or several.
+        busy: Codes that say the target is healthy and refuses for now.
         busy_when_asked: Codes that mean busy if the answer says Retry-After, and failed if it does not.
         caller_fault: Codes that say the call was wrong.
 

@@ -15,7 +15,7 @@ _ELSEWHERE: Final[Mapping[str, tuple[str, ...]]] = {
     "max_retries": ("retry", "attempts"), "max_attempts": ("attempts",), "stop_after_attempt": ("attempts",),
     "tries": ("attempts",), "max_tries": ("attempts",), "stop": ("attempts",), "wait": ("base",),
     "backoff": ("factor",), "exceptions": ("on",), "exception": ("on",), "retry_on": ("on",), "exclude": ("ignore",),
-    "period": ("per",),
+    "period": ("per",), "name": ("key",), "command_key": ("key",), "commandkey": ("key",),
     "fail_max": ("consecutive",), "failure_threshold": ("consecutive",), "failure_rate_threshold": ("failure_rate",),
     "reset_timeout": ("open_for",), "recovery_timeout": ("open_for",), "wait_duration_in_open_state": ("open_for",),
     "ratelimit": ("rate_limit",), "ratelimiter": ("rate_limit",), "rate_limiter": ("rate_limit",),

@@ -30,8 +30,8 @@ class Verdict(enum.Enum):
 
     Attributes:
         GOOD: It worked.
-        FAILED: The target is ill.
-        BUSY: The target is well, and refuses for now, as with HTTP status 429.
+        FAILED: The target is unhealthy: the call failed.
+        BUSY: The target is healthy, and refuses for now, as with HTTP status 429.
         REFUSED: A limit on the caller's own side refused, such as a full connection pool: the target was not asked.
         CALLER_FAULT: The call was wrong, and would be so again: a bad request, an unknown name.
     """

@@ -25,7 +25,7 @@ from .arguments import BlockArguments, CommandDecorator, CommandOptions, Policy
 from .block import Block, BlockPlace
 from .declaration import Declaration
 from .decoration import guard
-from .policy_decorators import OPTIONS
+from .policy_decorators import OPTIONS, decorator
 from .signatures import UNSET, Descriptor, Free, Guarded, Key, Method
 
 P = ParamSpec("P")
@@ -88,10 +88,10 @@ def _command(fn: Any = UNSET, /, **settings: Any) -> Any:
     declaration = _declaration(settings)
     if fn is not UNSET:
         return guard(fn, declaration, "@command")
-    return lambda function: guard(function, declaration, "@command")
+    return decorator(declaration, "@command")
 
 
-def block(key: str, /, **settings: Unpack[BlockArguments]) -> Block:
+def block(key: str, **settings: Unpack[BlockArguments]) -> Block:
     """Guard the code in ``with`` and ``async with`` statements, which is no function, as ``command`` guards functions.
 
     The defaults are those of ``command``: a breaker, ten calls at once, and one second for an ``async with``. The code
@@ -134,6 +134,12 @@ def _policies(settings: dict[str, Any]) -> tuple[tuple[Any, ...], frozenset[str]
             raise _unknown_setting(name, value, known)
     said = {kit: settings[kit.name] for kit in known if kit.name in settings}
     listed = {kit_of(policy): policy for policy in further}
+    for kit in listed:
+        name = kit.policy.__name__
+        if kit in said:
+            raise ConfigError(f"{kit.name}= is given, and policies has a {name} too; keep one of them", kit.name)
+        if sum(kit_of(policy) is kit for policy in further) > 1:
+            raise ConfigError(f"policies has more than one {name}; keep one of them", kit.name)
     replaced = {name for kit, value in {**said, **listed}.items() if value is not None for name in kit.instead_of}
     given = {kit: kit.meant(value) for kit, value in said.items()
              if value is not None or (kit.setting and kit.name not in replaced)} | listed

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from types import FunctionType
 from typing import Any, Final, Unpack, cast
 
 import attrs
@@ -109,7 +110,8 @@ def policy_decorator(kit: Kit, *, name: str, bare: bool = False, first: str | No
         if positional is not None and (not args or _is_bare(kit, args[0])):
             raise TypeError(f"{what} takes {first} first, as in @{name}({_example(kit, positional)})")
         declaration = Declaration(policies=(_policy(kit, args, settings),), **options)
-        return lambda function: guard(function, declaration, what)
+        given = f"{what}({args[0].__name__})" if args and isinstance(args[0], FunctionType) else what
+        return decorator(declaration, given)
 
     decorate.__name__ = decorate.__qualname__ = name
     decorate.__doc__ = _documentation(kit, about or kit.about, first if positional else None, bare)
@@ -132,6 +134,16 @@ def _documentation(kit: Kit, about: str, first: str | None, bare: bool) -> str:
     return f"{about}\n\nArgs:\n{arguments}\n\n{_RAISES}"
 
 
+def decorator(declaration: Declaration, what: str) -> Any:
+    """What puts *declaration* around a function; *what* is its name in messages, those of Python too."""
+
+    def decorate(function: Any) -> Any:
+        return guard(function, declaration, what)
+
+    decorate.__qualname__ = what
+    return decorate
+
+
 def policy(value: Policy, **options: Unpack[PolicyOptions]) -> Decorator:
     """Put any policy around a function, one of a user's own too; stacked like the decorators of the library's own.
 
@@ -148,7 +160,8 @@ def policy(value: Policy, **options: Unpack[PolicyOptions]) -> Decorator:
         if name not in OPTIONS:
             raise unknown_option(name, OPTIONS, "policy")
     declaration = Declaration(policies=(value,), **cast("dict[str, Any]", options))
-    return lambda function: guard(function, declaration, "@policy")
+    guarding: Decorator = decorator(declaration, "@policy")
+    return guarding
 
 
 def callable_or_method(value: Any) -> bool:

@@ -45,14 +45,10 @@ def running_of(fn: Callable[..., Any], declaration: Declaration, key: str) -> tu
         return flavour, _ALL_CAN if timeout is not None else _WITHOUT_TIMEOUT
     if flavour is Flavour.THREAD:
         return flavour, _ALL_CAN
-    if declaration.isolation == "semaphore":
-        if declaration.asks_for_timeout():
-            raise ConfigError(f"{key}: {_IN_CALLERS_THREAD['timeout']}; use isolation='thread' or timeout=None",
-                              "timeout")
-        return flavour, _IN_CALLERS_THREAD
-    if declaration.may_move(own):
-        return flavour, _ALL_CAN
-    if declaration.pool is not None:
-        raise ConfigError(f"{key}: a pool means nothing without thread isolation; add a timeout or isolation='thread'",
-                          "pool")
-    return flavour, _DECORATED_WITHOUT
+    is_kept, may_move = declaration.isolation == "semaphore", declaration.may_move(own)
+    if is_kept and declaration.asks_for_timeout():
+        raise ConfigError(f"{key}: {_IN_CALLERS_THREAD['timeout']}; use isolation='thread' or timeout=None", "timeout")
+    if declaration.pool is not None and not may_move:
+        instead = "use" if is_kept else "add a timeout or"
+        raise ConfigError(f"{key}: a pool means nothing without thread isolation; {instead} isolation='thread'", "pool")
+    return flavour, _IN_CALLERS_THREAD if is_kept else _ALL_CAN if may_move else _DECORATED_WITHOUT

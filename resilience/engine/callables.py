@@ -73,7 +73,8 @@ def check_guardable(fn: object, what: str) -> None:
         raise TypeError(f"{what} cannot guard the {type(fn).__name__} around a {method.__name__}; put "
                         f"@{method.__name__} on top of {what} and of the decorator that made it")
     if not callable(fn) and method is None:
-        raise TypeError(f"{what} guards callables; {fn!r} of type {type(fn).__name__} is not callable")
+        hint = f"; write {what}(key={fn!r}) to name the command" if isinstance(fn, str) and what[-1] != ")" else ""
+        raise TypeError(f"{what} guards callables; {fn!r} of type {type(fn).__name__} is not callable{hint}")
 
 
 def flavour_of(fn: Callable[..., Any]) -> Flavour:

@@ -66,8 +66,8 @@ def judge(ending: Ending) -> Verdict | None:
         ending: How the call ended.
 
     Returns:
-        Busy while the server loads its data or runs a script; failed for an answer that says that the server is ill
-        (read-only replica, out of memory, cluster down); refused for a connection pool of the client's own that is
+        Busy while the server loads its data or runs a script; failed for an answer that says that the server cannot
+        work (read-only replica, out of memory, cluster down); refused for a connection pool of the client's own that is
         exhausted; the caller's fault for all other errors in its answers, and for wrong credentials. None for all
         other exceptions, such as a lost connection: these are failures. None for a result, too, but for the answers of
         a pipeline that raises no errors (``raise_on_error=False``): what one of them says of the server counts.

@@ -93,7 +93,7 @@ def test_an_operators_word_waits_for_the_operator(stream: StreamServer, open_pag
     for key in ("forced", "old", "held-closed"):
         expect(field(page, key, "course")).to_have_text("until released")
         expect(tile(page, key).get_by_text("retry in")).to_be_hidden()
-    expect(field(page, "forced", "since")).to_contain_text("since 27 s")
+    expect(field(page, "forced", "since")).to_contain_text("for 27 s")
     expect(field(page, "forced", "since")).to_have_attribute("data-value", "27")
     expect(field(page, "old", "since")).to_have_text("")
 
@@ -121,9 +121,9 @@ def test_since_when_is_the_outage_and_not_its_last_probe(stream: StreamServer, o
         resilience("old-server", state="open", transitions=[change]),
     ]
     page = open_page(stream)
-    expect(field(page, "flapping", "since")).to_have_text("since 3 min")
-    expect(field(page, "no-outage", "since")).to_have_text("since 2 h")
-    expect(field(page, "old-server", "since")).to_contain_text("since 2 s")
+    expect(field(page, "flapping", "since")).to_have_text("for 3 min")
+    expect(field(page, "no-outage", "since")).to_have_text("for 2 h")
+    expect(field(page, "old-server", "since")).to_contain_text("for 2 s")
 
 
 def test_since_when_a_hystrix_circuit_is_open_is_what_the_page_has_seen(
@@ -133,7 +133,7 @@ def test_since_when_a_hystrix_circuit_is_open_is_what_the_page_has_seen(
     page = open_page(stream)
     expect(field(page, "CreditCard", "since")).to_have_text("")
     stream.messages = [hystrix("CreditCard", isCircuitBreakerOpen=True)]
-    expect(field(page, "CreditCard", "since")).to_contain_text("since 0 s")
+    expect(field(page, "CreditCard", "since")).to_contain_text("for 0 s")
 
 
 def test_how_long_calls_fail_behind_a_closed_circuit_is_told(stream: StreamServer, open_page: OpenPage) -> None:
@@ -234,8 +234,8 @@ def test_the_instances_in_trouble_are_named_the_worst_first(stream: StreamServer
     rows = tile(page, "k").get_by_role("list", name="Instances in trouble").get_by_role("listitem")
     expect(rows).to_have_count(3)
     expect(rows.nth(0)).to_have_text("web-4:1750.0% errors, full (20)")
-    expect(rows.nth(1)).to_have_text("<b>web-3</b>open since 3 s")
-    expect(rows.nth(2)).to_have_text("web-2:17half-open since 8 s")
+    expect(rows.nth(1)).to_have_text("<b>web-3</b>open for 3 s")
+    expect(rows.nth(2)).to_have_text("web-2:17half-open for 8 s")
     assert ["web-4:17", "<b>web-3</b>", "web-2:17"] == [row.get_attribute("data-instance") for row in rows.all()]
     expect(tile(page, "alone").locator(".troubled li")).to_have_count(0)
 

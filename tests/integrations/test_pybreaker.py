@@ -215,7 +215,7 @@ def test_errors_begin_with_pybreakers_words(their_pybreaker, registry, clock):
         texts.append(said)
     (threshold, elapsed, trial), mine = texts
     assert [threshold, trial] == [mine[0], mine[2]]
-    assert f"{elapsed} (pybreaker: the circuit is open since 0 s: 1 call failed, last OSError('down') 0 s ago; retry in 5 s)" \
+    assert f"{elapsed} (pybreaker: the circuit is open, opened 0 s ago: 1 call failed, last OSError('down') 0 s ago; retry in 5 s)" \
         == mine[1]
 
 

@@ -56,7 +56,7 @@ def test_an_outage_is_a_few_lines_however_many_calls_are_refused(registry, clock
     with pytest.raises(CircuitOpenError):
         stock()
     assert (lines[-1]["event"], lines[-1]["log_level"], lines[-1]["count"]) == ("call_rejected", "warning", 997)
-    assert lines[-1]["error"].startswith("stock: the circuit is open since 10 s")
+    assert lines[-1]["error"].startswith("stock: the circuit is open, opened 10 s ago")
 
 
 def test_retries_and_fallbacks_are_told_as_information(registry, lines):

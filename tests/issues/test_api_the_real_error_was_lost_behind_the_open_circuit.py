@@ -276,7 +276,7 @@ def test_a_refusal_says_why_the_circuit_is_open_and_what_failed_last(registry, c
 
     refusal = caught(call, CircuitOpenError)
 
-    assert ("stock: the circuit is open since 3.25 s: 5 of 8 calls failed, last ConnectionError('no route to 10.1.2.3') "
+    assert ("stock: the circuit is open, opened 3.25 s ago: 5 of 8 calls failed, last ConnectionError('no route to 10.1.2.3') "
             "3.25 s ago; retry in 6.75 s") == str(refusal)
     assert LastFailure("ConnectionError", "no route to 10.1.2.3", 1004.0, 4) == refusal.last_failure
     assert "5 of 8 calls failed" == refusal.why
@@ -298,7 +298,7 @@ def test_probes_that_failed_are_told_and_the_first_cause_stays(registry, clock):
     call = opened(registry, clock, *[OSError("a")] * 4, breaker=CircuitBreaker(min_calls=2, open_for=0.5))
     clock.advance(0.25)
 
-    assert ("stock: the circuit is open since 1.25 s: 2 of 2 calls failed, and 2 probes failed since, last OSError('a') "
+    assert ("stock: the circuit is open, opened 1.25 s ago: 2 of 2 calls failed, and 2 probes failed since, last OSError('a') "
             "0.25 s ago; retry in 0.25 s") == str(caught(call))
     snapshot = call.resilience.snapshot()
     assert (1001.0, 1002.0) == (snapshot.opened_at, snapshot.state_since)
@@ -321,7 +321,7 @@ def test_a_call_beside_a_probe_is_told_that_it_is_under_way(registry, clock):
     clock.advance(2.0)
     call()
 
-    assert ["stock: the circuit is open since 2 s, and its probes are under way: 1 call failed, last OSError('a') "
+    assert ["stock: the circuit is open, opened 2 s ago, and its probes are under way: 1 call failed, last OSError('a') "
             "2 s ago; retry in 2 s"] == said
 
 
@@ -340,7 +340,7 @@ def test_a_circuit_that_slow_calls_opened_says_so(registry, clock):
             pass
 
     refusal = caught(lambda: call(0.0))
-    assert "stock: the circuit is open since 0 s: 3 of 5 calls were slow; retry in 5 s" == str(refusal)
+    assert "stock: the circuit is open, opened 0 s ago: 3 of 5 calls were slow; retry in 5 s" == str(refusal)
     assert "OSError" == refusal.last_failure.type, "which is there for who asks, but not the reason"
 
 
@@ -372,7 +372,7 @@ def test_an_operators_word_is_told_and_no_wait(registry, clock):
 
     refusal = caught(call, CircuitOpenError)
 
-    assert "stock: the circuit is open since 7200 s: an operator forced it open, until it is released" == str(refusal)
+    assert "stock: the circuit is open, opened 7200 s ago: an operator forced it open, until it is released" == str(refusal)
     assert refusal.retry_after is None
     snapshot = call.resilience.snapshot()
     assert (None, "an operator forced it open, until it is released") == (snapshot.retry_after, snapshot.reason)
@@ -383,7 +383,7 @@ def test_failures_in_a_row_and_a_restored_circuit_are_told_in_words(registry, cl
     assert "3 calls in a row failed" == caught(call).why
     other = command(key="stock", registry=Registry(clock=clock), timeout=None)(len)
     other.resilience.restore(call.resilience.save())
-    assert ("stock: the circuit is open since 0 s: it was open before the process was started anew; retry in 5 s"
+    assert ("stock: the circuit is open, opened 0 s ago: it was open before the process was started anew; retry in 5 s"
             == str(caught(other)))
     slow = command(key="slow", registry=registry, timeout=None)(raising(*[OSError("a")] * 5))
     for _ in range(5):

@@ -337,7 +337,7 @@ function loadLevel(view) {
   return view.maxConcurrent > 0 && view.inFlight >= NEARLY_FULL * view.maxConcurrent ? "high" : "some";
 }
 
-/** What is wrong with one instance, in words: "open since 3 s, 100.0% errors, full (10)". */
+/** What is wrong with one instance, in words: "open for 3 s, 100.0% errors, full (10)". */
 function trouble({ reading, silentMs }) {
   if (silentMs > 0) return say("silent_for", ageText(silentMs / 1000));
   const parts = [];

@@ -78,7 +78,7 @@ export const TABLE = Object.freeze({
   retry_in: ["retry in", "재시도까지"],
   until_released: ["until released", "해제할 때까지"],
   waits_for_call: ["ready to probe; waits for the next call", "시험 호출 준비됨, 다음 호출 대기"],
-  since: [(age) => `since ${age}`, (age) => `${age} 전부터`],
+  since: [(age) => `for ${age}`, (age) => `${age} 전부터`],
   failing_for: [(age) => `failing for ${age}`, (age) => `${age}째 오류 발생`],
   failing_longer: [(age) => `failing for ${age} or longer`, (age) => `${age} 이상 오류 발생`],
   refused_by: [(kind, n, all) => `${kind}: ${n} of ${all} requests`, (kind, n, all) => `${kind}: 요청 ${all}건 중 ${n}건`],
