@@ -459,7 +459,7 @@ def test_the_events_of_a_configuration_are_all_in_their_table():
 
 
 @pytest.mark.parametrize(("page", "pattern"), [
-    ("howto/steer-a-circuit.md", r"^It changes (.*), if the command has them\.$"),
+    ("howto/control-a-circuit.md", r"^It changes (.*), if the command has them\.$"),
     ("reference/command.md", r"^\| `configure\(\.\.\.\)` \| change (.*) while calls go on \|$")])
 def test_what_a_handle_can_change_is_listed_wherever_it_is_told(page, pattern):
     told = re.search(pattern, (DOCS / page).read_text(encoding="utf-8"), re.M)[1]
