@@ -108,7 +108,7 @@ class CallRetried:
 
 @attrs.frozen
 class ShadowRejected:
-    """A call ran that a gate in shadow mode would have refused; *gate* is its name among the settings."""
+    """A call ran that a policy in shadow mode would have refused; *gate* is its name among the settings."""
 
     key: str
     group: str

@@ -104,8 +104,8 @@ class HttpStatus:
     def verdicts(self) -> dict[int, Verdict]:
         """Verdicts by code, without those that are good.
 
-        A more special word beats a more general one: 503 beats "500-504", and that beats "5xx". Of two that are as
-        special one that a field has by default gives way, then ``failed`` to ``busy``, and that to ``caller_fault``.
+        A more specific code beats a more general one: 503 beats "500-504", and that beats "5xx". Of two that are as
+        specific, one that a field has by default gives way, then ``failed`` to ``busy``, and that to ``caller_fault``.
         """
         fields = attrs.fields_dict(HttpStatus)
         said = [(codes_of(name, (word,)), word not in (fields[name].default or ()), verdict)

@@ -11,7 +11,7 @@ from typing import Final
 
 
 class Outcome(enum.IntEnum):
-    """How one attempt ended, as every gate sees it."""
+    """How one attempt ended, as every policy is told."""
 
     SUCCESS = 0  # returned
     FAILURE = 1  # raised something that counts

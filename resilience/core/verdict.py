@@ -102,7 +102,7 @@ class FailedResultError(ResilienceError):
         return self.args[4] if len(self.args) > 4 else None
 
     def let_go(self) -> None:
-        """Keep the result alive no longer: the caller has it, and this error is only for the accounts."""
+        """Keep the result alive no longer: the caller has it, and this error is only counted."""
         self.args = (self.args[0], None, *self.args[2:])
 
     def __reduce__(self) -> tuple[Any, ...]:

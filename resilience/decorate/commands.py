@@ -68,7 +68,7 @@ def _command(fn: Any = UNSET, /, **settings: Any) -> Any:
         adaptive_limit: An AdaptiveLimit, which replaces ``max_concurrent``.
         stream_timeout: A StreamTimeout, for generators and async generators, which replaces ``timeout``.
         hedge: A Hedge, which starts a second attempt if the first is slow.
-        chaos: A Chaos, which harms calls on purpose while the registry says so.
+        chaos: A Chaos, which injects faults into calls while Registry.start_chaos() is in effect.
         failures: What a call amounts to: http_status(), Exception classes, a function of an Ending, several of these,
             or FailureRules. All policies act on its verdict.
         fallback: A Fallback, or its function. It is called with the call's arguments, and with the exception if it has

@@ -82,7 +82,7 @@ class Guarded(Protocol[P, R_co]):
 
     @property
     def resilience(self) -> Command:
-        """Look at the command, and steer it."""
+        """The handle of the command, to inspect and control it."""
         ...
 
     __name__: str
@@ -118,7 +118,7 @@ class GuardedByKey(Protocol[P, R_co]):
 
     @property
     def resilience(self) -> KeyedCommands:
-        """Look at the commands, and steer them."""
+        """The handle of the commands, to inspect and control them."""
         ...
 
     __name__: str
