@@ -75,6 +75,17 @@ def _sync_exchanges(inner: Any, library: Any, settings: dict[str, Any]) -> Excha
     return exchanges
 
 
+def _sender(transport: Any, library: Any, usual: str, method: str) -> Any:
+    """What sends the requests: *transport*, or the *usual* one of the *library*; a client is none."""
+    if transport is None:
+        return getattr(library, usual)()
+    if not callable(getattr(transport, method, None)):
+        client = "AsyncClient" if usual.startswith("Async") else "Client"
+        raise TypeError(f"a transport such as {library.__name__}.{usual}() is guarded, not {transport!r}; give the "
+                        f"guard to the client, as in {library.__name__}.{client}(transport=...)")
+    return transport
+
+
 class SyncTransport(Generic[Transport]):
     """Transport of a client that guards each request with the command of its host, but for the classes of its library.
 
@@ -102,8 +113,9 @@ class SyncTransport(Generic[Transport]):
 
         Raises:
             ConfigError: A setting is out of range, unknown, or not for a transport.
+            TypeError: *transport* is none, such as a client.
         """
-        inner: Any = self._library.HTTPTransport() if transport is None else transport
+        inner = _sender(transport, self._library, "HTTPTransport", "handle_request")
         self._inner = inner
         self._exchanges = _sync_exchanges(inner, self._library, settings)
         self.resilience = self._exchanges.resilience
@@ -211,8 +223,9 @@ class AsyncTransport(Generic[Transport]):
 
         Raises:
             ConfigError: A setting is out of range, unknown, or not for a transport.
+            TypeError: *transport* is none, such as a client.
         """
-        inner: Any = self._library.AsyncHTTPTransport() if transport is None else transport
+        inner = _sender(transport, self._library, "AsyncHTTPTransport", "handle_async_request")
         self._inner = inner
         self._exchanges = _async_exchanges(inner, self._library, settings)
         self.resilience = self._exchanges.resilience

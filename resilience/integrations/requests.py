@@ -71,12 +71,17 @@ class ResilienceAdapter(BaseAdapter):
 
         Raises:
             ConfigError: A setting is out of range, unknown, or not for an adapter.
+            TypeError: *adapter* is none, such as a session.
         """
         super().__init__()
         if settings.get("timeout") is not None:
             raise ConfigError("timeout: requests runs in its caller's thread, where no timeout can reach it; use its "
                               "own, session.get(url, timeout=...)", "timeout")
-        self._inner = HTTPAdapter() if adapter is None else adapter
+        inner = HTTPAdapter() if adapter is None else adapter
+        if isinstance(inner, requests.Session) or not callable(getattr(inner, "send", None)):
+            raise TypeError(f"an adapter such as HTTPAdapter() is guarded, not {inner!r}; give the guard to the "
+                            "session, as in session.mount('https://', ResilienceAdapter())")
+        self._inner = inner
         self._settings = dict(settings)
 
         def exchange(request: Any, inner: Any, options: dict[str, Any]) -> Generator[Any, Any, None]:
