@@ -21,6 +21,8 @@ from typing import Any, Final, TypeVar
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector as PrometheusCollector
 
+from .core.checks import number
+from .errors import ConfigError
 from .metrics import hystrix, stream
 from .metrics.prometheus import Collector, exposition
 from .metrics.protocols import Sources
@@ -134,6 +136,11 @@ class Telemetry:
 
     def __init__(self, registry: Sources, *, interval: float, config_interval: float, max_streams: int,
                  collectors: Iterable[PrometheusCollector] = (), executor: Executor | None = None) -> None:
+        for name, value, check in (
+                ("interval", interval, number(above=0)), ("config_interval", config_interval, number(above=0)),
+                ("max_streams", max_streams, number(least=1, whole=True))):
+            if (mistake := check.mistake(value)) is not None:
+                raise ConfigError(f"{name} {mistake}", name)
         self._registry, self._executor = registry, executor
         self._collector, self._collectors = Collector(registry), tuple(collectors)
         hystrix_encoder, own_encoder = hystrix.Encoder(), stream.Encoder()
@@ -243,6 +250,9 @@ def telemetry(registry: Sources = default_registry, *, interval: float = 0.5, co
         max_streams: Connections to one stream at once; one more is answered 503, as Hystrix does.
         collectors: Collectors of prometheus_client, whose metrics stand on ``/metrics`` too.
         executor: Where the text of ``/metrics`` is made; None: in the event loop, in turn with whatever else it does.
+
+    Raises:
+        ConfigError: An interval is not above 0, or *max_streams* is below 1.
     """
     return Telemetry(registry, interval=interval, config_interval=config_interval, max_streams=max_streams,
                      collectors=collectors, executor=executor)

@@ -75,6 +75,7 @@ class Directory:
 
         Raises:
             ConfigError: A setting is out of range.
+            TypeError: *source* is none, such as a URL.
         """
         for setting, value, most in (("interval", interval, 3600.0), ("timeout", timeout, 3600.0)):
             mistake = number(least=0.05, most=most).mistake(value)
@@ -82,6 +83,9 @@ class Directory:
                 raise ConfigError(f"{setting} {mistake}", setting)
         if (mistake := text().mistake(name)) is not None:
             raise ConfigError(f"name {mistake}", "name")
+        if not callable(getattr(source, "listing", None)):
+            raise TypeError("source must be an object with a method listing(), such as EurekaSource(...), not "
+                            f"{source!r}")
         self.name, self.registry = name, default_registry if registry is None else registry
         self._source, self._zone, self._interval_s, self._timeout_s = source, zone, interval, timeout
         self._keep = None if keep is None else KeptList(keep, name_of(source))

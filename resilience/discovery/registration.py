@@ -70,7 +70,11 @@ class Registration:
         Raises:
             ConfigError: A setting is out of range.
             ImportError: The registry is Redis, and there is no redis-py.
+            TypeError: *registrant* is none.
         """
+        if not isinstance(registrant, Registrant):
+            raise TypeError("registrant must be a Registrant, such as Registrant('orders', '10.0.0.7', 8080), not "
+                            f"{registrant!r}")
         for name, value in (("lease", lease), ("timeout", timeout), ("leave_timeout", leave_timeout)):
             mistake = number(least=0.05, most=86_400.0).mistake(value)
             if mistake is not None:

@@ -58,7 +58,10 @@ class Gateway:
 
         Raises:
             ConfigError: The registry has a command of the same name that says otherwise, or two filters one name.
+            TypeError: *config* is none, such as the path of a file.
         """
+        if not isinstance(config, GatewayConfig):
+            raise TypeError(f"Gateway takes a GatewayConfig, not {config!r}; Gateway.from_file() reads a file")
         self._filters = tuple(filters)
         config = config.with_filters(self._filters)
         self.registry = default_registry if registry is None else registry

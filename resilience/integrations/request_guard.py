@@ -27,6 +27,7 @@ import attrs
 from ..core.adaptive import AdaptiveLimit
 from ..core.bulkhead import Bulkhead
 from ..core.callbacks import check_plain
+from ..core.checks import number
 from ..core.http_problem import HttpProblem
 from ..decorate.commands import Pipeline
 from ..drivers.deadline_context import deadline
@@ -50,7 +51,10 @@ class RequestGuard:
 
         *serve* calls the application; its first argument is the *request*, which messages call "a scope", say.
         """
-        _check_deadline(deadline)
+        if (mistake := number(above=0, most=86_400, optional=True).mistake(deadline)) is not None:
+            raise ConfigError(f"deadline {mistake}", "deadline")
+        if not isinstance(registry, Registry):
+            raise ConfigError(f"registry must be a Registry, not {registry!r}", "registry")
         if exempt is not None:
             check_plain(exempt, "exempt", request)
         self._most, self._clock = deadline, registry.clock
@@ -90,13 +94,6 @@ def deadline_of(envoy: str | None, grpc: str | None, most: float | None, clock: 
         most = told if most is None else min(most, told)
     own = deadline.from_header(envoy, most=most, clock=clock)
     return None if own.seconds is None else own
-
-
-def _check_deadline(seconds: float | None) -> None:
-    """Raise ConfigError if *seconds* cannot be what the operator allows a request."""
-    deadline(seconds)  # its type and range
-    if seconds is not None and seconds <= 0:
-        raise ConfigError(f"deadline must be above 0 seconds, or None, not {seconds!r}", "deadline")
 
 
 def _door_for(serve: Callable[..., Any], door: Bulkhead | AdaptiveLimit, key: str, registry: Registry

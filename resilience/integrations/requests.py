@@ -77,7 +77,7 @@ class ResilienceAdapter(BaseAdapter):
         if settings.get("timeout") is not None:
             raise ConfigError("timeout: requests runs in its caller's thread, where no timeout can reach it; use its "
                               "own, session.get(url, timeout=...)", "timeout")
-        inner = HTTPAdapter() if adapter is None else adapter
+        inner: Any = HTTPAdapter() if adapter is None else adapter
         if isinstance(inner, requests.Session) or not callable(getattr(inner, "send", None)):
             raise TypeError(f"an adapter such as HTTPAdapter() is guarded, not {inner!r}; give the guard to the "
                             "session, as in session.mount('https://', ResilienceAdapter())")

@@ -31,6 +31,7 @@ from ..core.adaptive import AdaptiveLimit
 from ..core.bulkhead import Bulkhead
 from ..core.http_problem import http_problem
 from ..drivers.deadline_context import DEADLINE_HEADER, Deadline, current, run_under
+from ..engine.callables import flavour_of
 from ..registry import Registry, default_registry
 from .request_guard import DOOR_KEY, GRPC_HEADER, RequestGuard
 
@@ -72,6 +73,10 @@ class ResilienceMiddleware:
     def __init__(self, app: App, *, deadline: float | None = None, door: Bulkhead | AdaptiveLimit | None = None,
                  door_key: str = DOOR_KEY, exempt: Callable[[Environ], object] | None = None,
                  show_command: bool = False, registry: Registry = default_registry) -> None:
+        if flavour_of(app).is_async:
+            raise TypeError(f"{app!r} is an ASGI application; use the class of the same name in "
+                            "resilience.integrations.asgi")
+
         def serve(environ: Environ, start_response: StartResponse) -> Generator[bytes, None, None]:
             body = app(environ, start_response)
             try:
