@@ -44,12 +44,13 @@ _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _logger = logging.getLogger("resilience.gateway")
 
 
-def bound(bind: str, *, shared: bool = False) -> list[socket.socket]:
+def bound(bind: str, *, shared: bool = False, listens: bool = True) -> list[socket.socket]:
     """Sockets that listen on *bind*, host:port: one for each address of the host.
 
     Args:
         bind: host:port.
         shared: Whether other processes listen there too, each with sockets of its own (SO_REUSEPORT).
+        listens: False: they are only bound.
 
     Raises:
         OSError: It is taken, or no address of this machine.
@@ -68,7 +69,8 @@ def bound(bind: str, *, shared: bool = False) -> list[socket.socket]:
             if family == socket.AF_INET6:
                 each.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(len(found) > 1))
             each.bind(where)
-            each.listen(BACKLOG)
+            if listens:
+                each.listen(BACKLOG)
             each.setblocking(False)
     except OSError:
         for each in sockets:
