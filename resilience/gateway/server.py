@@ -160,7 +160,7 @@ def run(config: GatewayConfig, *, make_admin: MakeAdmin | None = None, registry:
         ServeError: A port is taken.
     """
     log_to_stderr()
-    allow_open_files(config.most_connections)
+    allow_open_files(config.most_connections, len(binds(config)))
     registry = default_registry if registry is None else registry
     gateway = Gateway(config, registry=registry)
     admin = None if make_admin is None else make_admin(registry)

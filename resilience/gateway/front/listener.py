@@ -20,6 +20,7 @@ from math import inf
 from typing import Final
 
 from ..config.addresses import address
+from ..open_files import LISTENING
 from .front import Front
 from .http1 import Http1Connection
 from .proxy_protocol import MAX_BYTES, Proxied, ProxyProtocolError, header_length, proxied
@@ -106,6 +107,7 @@ class Listener:
     async def listen(self, sockets: list[socket.socket]) -> None:
         """Take connections in from *sockets* that listen, which belong to this listener from now on."""
         front, self._listening = self.front, sockets
+        LISTENING.add(self)
         if self._is_plain:
             for each in sockets:
                 server = await front.loop.create_server(lambda: Http1Connection(front), sock=each, backlog=BACKLOG)
@@ -122,6 +124,7 @@ class Listener:
 
     def stop(self) -> None:
         """Take no more connections in than those that wait for it now."""
+        LISTENING.discard(self)
         listening, self._listening = self._listening, []
         waiting = [] if self._has_successor else [each.dup() for each in listening]
         for server in self._servers:

@@ -129,7 +129,7 @@ class Supervisor:
         Raises:
             ServeError: A port is taken, or a worker died when it was first started.
         """
-        allow_open_files(self.config.most_connections)  # workers inherit it
+        allow_open_files(self.config.most_connections, len(server.binds(self.config)))  # workers inherit it
         self._ports.reserve(server.binds(self.config))
         await self.registry.change(self.config.registry)
         admin_stop, admin = asyncio.Event(), None
