@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -122,7 +123,7 @@ def _gateway_arguments(one: argparse.ArgumentParser) -> None:
 def _gateway(options: argparse.Namespace) -> int:
     if options.print_config:
         return _print_config(options.config, options.workers)
-
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # it would end this process until reloads are possible
     sys.path.append("")  # filters are found where the gateway is started
     from resilience_dashboard import app as dashboard  # pyright: ignore[reportMissingImports]
 

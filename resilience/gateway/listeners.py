@@ -47,10 +47,11 @@ def check_free(bind: str) -> None:
             probe.bind(where)
             probe.listen(1)
     except OSError as error:
-        raise _taken(bind, error) from None
+        raise taken(bind, error) from None
 
 
-def _taken(bind: str, error: OSError) -> ServeError:
+def taken(bind: str, error: OSError) -> ServeError:
+    """What to raise if *bind* cannot be had."""
     return ServeError(f"cannot listen on {bind}: {error.strerror or error}")
 
 
@@ -178,7 +179,7 @@ class Listeners:
         try:
             return bound(wanted.bind, shared=self._shared)
         except OSError as error:
-            raise _taken(wanted.bind, error) from None
+            raise taken(wanted.bind, error) from None
 
     def _leave(self, name: str) -> _Open:
         """Take no more connections in at the listener of this *name*; what is under way there may end."""

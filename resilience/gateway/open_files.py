@@ -3,25 +3,30 @@
 Many systems begin with a limit of 1024, for the sake of programs that wait by select(), and let a process raise it up
 to another one, the hard limit. A gateway that is at its limit can ask no service anything: so clients, who may open as
 many connections as they like, get three quarters of it, and the rest is for connections to services, and for files.
+Each listener of a process gets an equal part of that, so that none takes what clients of another need.
 """
 
 from __future__ import annotations
 
 import logging
+import weakref
 from typing import Final
 
 #: More are of no use, and some programs count up to their limit.
 _MOST: Final = 1 << 20
 #: What a process opens of its own, and connections to a few services.
 _LEAST_RESERVE: Final = 64
+#: The listeners of this process that take connections in.
+LISTENING: Final = weakref.WeakSet[object]()
 _logger = logging.getLogger("resilience.gateway")
 
 
-def room_for(connections: int) -> int:
-    """How many connections of clients there may be at once, of as many as the settings of a listener allow.
+def room_for(connections: int, listeners: int = 0) -> int:
+    """How many connections of clients a listener may have at once, of as many as its settings allow.
 
     Args:
         connections: As the settings say.
+        listeners: How many share the open files; 0: those that there are now.
     """
     try:
         import resource
@@ -30,14 +35,16 @@ def room_for(connections: int) -> int:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if limit == resource.RLIM_INFINITY:
         return connections
-    return min(connections, max(1, limit - max(_LEAST_RESERVE, limit // 4)))
+    room = limit - max(_LEAST_RESERVE, limit // 4)
+    return min(connections, max(1, room // max(1, listeners or len(LISTENING))))
 
 
-def allow_open_files(connections: int) -> None:
+def allow_open_files(connections: int, listeners: int = 1) -> None:
     """Let this process, and those that it starts, have as many open files as they may; say so if these are too few.
 
     Args:
         connections: How many of clients one listener may have.
+        listeners: How many listeners a process has.
     """
     try:
         import resource
@@ -54,5 +61,6 @@ def allow_open_files(connections: int) -> None:
     if resource.RLIM_INFINITY != limit < connections:
         _logger.warning(
             "a process may have %d open files at once, and a part of them is for connections to services: clients can "
-            "have %d connections, fewer than max_connections (%d); more are closed. Raise the limit (ulimit -n, "
-            "LimitNOFILE of systemd), or lower max_connections", limit, room_for(connections), connections)
+            "have %d connections%s, fewer than max_connections (%d); more are closed. Raise the limit (ulimit -n, "
+            "LimitNOFILE of systemd), or lower max_connections", limit, room_for(connections, listeners),
+            " at each listener" if listeners > 1 else "", connections)

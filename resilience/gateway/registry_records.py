@@ -15,12 +15,12 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from ..discovery.registry.records import News, Place, Record, Write, Written
+from ..discovery.registry.records import News, Place, Record, RecordsRefusedError, Write, Written
 from ..discovery.registry.storage import MOST_INSTANCE_BYTES
 from ..registry import Registry
 from ..shared.connection import CONNECT_S, Connection
 from ..shared.redis_client import StoreAddress
-from ..shared.store import OURS, Script
+from ..shared.store import OURS, Script, StoreRefusalError
 from .config.shared import RegistryStoreSettings
 
 #: Seconds for which a list is known to be whole after a registry has last looked; renewals that were missed in that
@@ -181,7 +181,7 @@ class RegistryRecords:
 
     async def news(self, place: Place, *, everything: bool, vouches: bool) -> News:
         """See Records."""
-        token, number, is_from_start, is_whole, has_more, *found = await self._connection.run(
+        token, number, is_from_start, is_whole, has_more, *found = await self._ask(
             NEWS, [self._prefix + each for each in ("state", "log", "whole")],
             (self._of_record, self._name, place.token, place.number, secrets.token_hex(8), int(vouches),
              int(everything), WHOLE_S, _MOST, _MOST_COPY_BYTES))
@@ -191,7 +191,7 @@ class RegistryRecords:
 
     async def read(self, names: Sequence[str]) -> Sequence[Record]:
         """See Records."""
-        found = await self._connection.run(READ, (), (self._of_record, MOST_INSTANCE_BYTES, *names))
+        found = await self._ask(READ, (), (self._of_record, MOST_INSTANCE_BYTES, *names))
         return [Record(_text(found[index]), _seconds(found[index + 1]), found[index + 2], found[index + 3])
                 for index in range(0, len(found), 4)]
 
@@ -201,8 +201,8 @@ class RegistryRecords:
         for each in writes:
             said += [each.name, max(1, int(each.lease_s * 1000)), each.version, each.copy,
                      int(each.instance is not None), each.instance or b""]
-        answer = await self._connection.run(WRITE, [self._prefix + each for each in ("state", "log")],
-                                            (self._of_record, self._name, place.token, place.number, *said))
+        answer = await self._ask(WRITE, [self._prefix + each for each in ("state", "log")],
+                                 (self._of_record, self._name, place.token, place.number, *said))
         return [Written(each) for each in answer]
 
     def report(self) -> Mapping[str, Any]:
@@ -217,6 +217,12 @@ class RegistryRecords:
     async def closed(self) -> None:
         """See Records."""
         await self._connection.closed()
+
+    async def _ask(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        try:
+            return await self._connection.run(script, keys, arguments)
+        except StoreRefusalError as error:
+            raise RecordsRefusedError(str(error)) from None
 
     @property
     def _of_record(self) -> str:

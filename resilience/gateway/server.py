@@ -122,10 +122,14 @@ def signals_set(stop: asyncio.Event) -> contextlib.AbstractContextManager[None]:
 
 @contextlib.contextmanager
 def signals_heard(acts: Mapping[signal.Signals, Callable[[], object]]) -> Iterator[None]:
-    """Have the running event loop of the main thread do these *acts* meanwhile, when their signals come."""
+    """Have the running event loop of the main thread do these *acts* meanwhile, when their signals come.
+
+    One that was blocked and has come before is heard now.
+    """
     loop = asyncio.get_running_loop()
     for number, act in acts.items():
         loop.add_signal_handler(number, act)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, acts)
     try:
         yield
     finally:
@@ -156,7 +160,7 @@ def run(config: GatewayConfig, *, make_admin: MakeAdmin | None = None, registry:
         ServeError: A port is taken.
     """
     log_to_stderr()
-    allow_open_files(config.most_connections)
+    allow_open_files(config.most_connections, len(binds(config)))
     registry = default_registry if registry is None else registry
     gateway = Gateway(config, registry=registry)
     admin = None if make_admin is None else make_admin(registry)

@@ -1,6 +1,6 @@
 """Django middleware: refusals that a view or another middleware raises, as HTTP answers.
 
-    MIDDLEWARE = [..., "resilience.integrations.django.RefusalMiddleware"]
+    MIDDLEWARE = ["resilience.integrations.django.RefusalMiddleware", ...]
 
 Django answers the exceptions of views itself, within its handler, so what is wrapped around the handler does not see
 them. This middleware does, for synchronous and asynchronous views, under WSGI and ASGI. Deadlines and the door are of

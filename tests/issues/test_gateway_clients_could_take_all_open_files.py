@@ -46,3 +46,17 @@ async def test_a_reload_asks_anew(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(front.front, "_current", lambda: changed)
         front.front.refresh()
         assert 3 == front.front.most_connections
+
+
+async def test_two_listeners_share_the_room_and_neither_takes_that_of_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each had three quarters of the files, so that two that were flooded at once had all of them."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (68, 68))  # so that there is room for four
+    async with serving(who) as alone:
+        assert 4 == alone.front.most_connections
+        async with serving(who) as other:
+            there = [await alone.client() for _ in range(2)]
+            await eventually(lambda: alone.front.connections == 2)
+            assert b"" == await alone.ask(ASK)
+            assert b" 200 " in await other.ask(ASK)
+            assert [True, True] == [b" 200 " in await client.send(ASK).all() for client in there]
+        assert 4 == alone.front.most_connections

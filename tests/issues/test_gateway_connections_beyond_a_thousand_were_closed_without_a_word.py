@@ -21,11 +21,12 @@ resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
 from resilience.gateway.config import GatewayConfig
 from resilience.gateway.config.file import read
 from resilience.gateway.open_files import allow_open_files
+from resilience.gateway.server import binds
 from resilience.config import Document
 config = read(Document.of({{
     "gateway": {{"max_connections": 400}}, {private}
     "services": {{"up": {{"endpoints": ["http://a.test"]}}}}, "routes": [{{"path": "/*", "service": "up"}}]}}, "test"))
-allow_open_files(config.most_connections)
+allow_open_files(config.most_connections, len(binds(config)))
 subprocess.run([sys.executable, "-c", "import resource; print(*resource.getrlimit(resource.RLIMIT_NOFILE))"], check=True)
 """
 PRIVATE = '"private": {"bind": "127.0.0.1:1", "max_connections": 600, "routes": [{"path": "/*", "service": "up"}]},'
@@ -45,4 +46,4 @@ def test_a_limit_that_is_too_low_for_the_connections_of_either_side_is_told() ->
     limits, said = result(128, 512, PRIVATE)
     assert limits == "512 512"
     assert "512 open files" in said
-    assert "clients can have 384 connections, fewer than max_connections (600)" in said
+    assert "clients can have 192 connections at each listener, fewer than max_connections (600)" in said

@@ -84,7 +84,7 @@ class Copies:
             return Merged.MISSING
         if copy.renewed_ago_s >= instance.duration_s:
             return Merged.EXPIRED
-        self._table.check_room(copy.key[0], source)
+        self._table.check_room(instance, source)
         self._begin(copy, instance, source, now)
         return Merged.TAKEN
 

@@ -8,13 +8,12 @@ computed anew.
 
 from __future__ import annotations
 
+import functools
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 from xml.sax.saxutils import escape
-
-import attrs
 
 from .entry import Entry, Form
 from .snapshot import Application, Bucket, Snapshot, hashcode
@@ -27,35 +26,38 @@ _MOST_STORED: Final = 65_535
 _LEVEL: Final = 6
 
 
-@attrs.frozen(eq=False)
-class Document:
-    """A text and its gzip form."""
-
-    plain: bytes
-    compressed: bytes
-
-
 class _Piece:
-    """Some of a text, and that as whole bytes of a DEFLATE stream."""
-
-    __slots__ = ("deflated", "plain")
+    """Some of a text, and that as whole bytes of a DEFLATE stream, which are made when they are first asked for."""
 
     def __init__(self, plain: bytes, *, stored: bool = False) -> None:
-        self.plain = plain
-        if stored and len(plain) <= _MOST_STORED:
-            size = len(plain)
-            self.deflated = b"\x00%b%b%b" % (
-                size.to_bytes(2, "little"), (size ^ 0xFFFF).to_bytes(2, "little"), plain)
-        else:
-            packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
-            self.deflated = packer.compress(plain) + packer.flush(zlib.Z_FULL_FLUSH)
+        self.plain, self._stored = plain, stored and len(plain) <= _MOST_STORED
+
+    @functools.cached_property
+    def deflated(self) -> bytes:
+        plain, size = self.plain, len(self.plain)
+        if self._stored:
+            return b"\x00%b%b%b" % (size.to_bytes(2, "little"), (size ^ 0xFFFF).to_bytes(2, "little"), plain)
+        packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+        return packer.compress(plain) + packer.flush(zlib.Z_FULL_FLUSH)
 
 
-def _document(pieces: Iterable[_Piece]) -> Document:
-    found = list(pieces)
-    plain = b"".join([each.plain for each in found])
-    tail = zlib.crc32(plain).to_bytes(4, "little") + (len(plain) & 0xFFFFFFFF).to_bytes(4, "little")
-    return Document(plain, b"".join([_HEAD, *(each.deflated for each in found), _LAST_BLOCK, tail]))
+class Document:
+    """A text and its gzip form, each of which is made when it is first asked for."""
+
+    def __init__(self, pieces: Iterable[_Piece]) -> None:
+        self._pieces = list(pieces)
+
+    @functools.cached_property
+    def plain(self) -> bytes:
+        """The text."""
+        return b"".join([each.plain for each in self._pieces])
+
+    @functools.cached_property
+    def compressed(self) -> bytes:
+        """The same, compressed."""
+        plain = self.plain
+        tail = zlib.crc32(plain).to_bytes(4, "little") + (len(plain) & 0xFFFFFFFF).to_bytes(4, "little")
+        return b"".join([_HEAD, *(each.deflated for each in self._pieces), _LAST_BLOCK, tail])
 
 
 class Documents:
@@ -78,7 +80,7 @@ class Documents:
         if made is None or made[0] != snapshot.version:
             kept = self._buckets.get((kind, form), {})
             used: dict[Bucket, _Piece] = {}
-            document = _document(_applications(
+            document = Document(_applications(
                 applications.values(), form, str(snapshot.version), snapshot.hashcode, kept, used))
             self._buckets[kind, form] = used
             made = self._made[kind, form] = snapshot.version, document
@@ -88,18 +90,18 @@ class Documents:
 def of_some(entries: Mapping[str, Sequence[Entry]], form: Form) -> Document:
     """Applications with some of their instances, as for a virtual address."""
     applications = [Application.of(name, some) for name, some in entries.items()]
-    return _document(_applications(applications, form, "-1", hashcode(applications), {}, {}))
+    return Document(_applications(applications, form, "-1", hashcode(applications), {}, {}))
 
 
 def of_application(application: Application, form: Form) -> Document:
     """One application."""
-    return _document(_application(application, form, {}, {}, outermost=True))
+    return Document(_application(application, form, {}, {}, outermost=True))
 
 
 def of_instance(entry: Entry, form: Form) -> Document:
     """One instance."""
     text = entry.text(form)
-    return _document([_Piece(b'{"instance":%b}' % text if form.is_json else text)])
+    return Document([_Piece(b'{"instance":%b}' % text if form.is_json else text)])
 
 
 def _applications(applications: Iterable[Application], form: Form, version: str, hashed: str,

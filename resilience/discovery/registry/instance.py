@@ -85,6 +85,13 @@ class Instance:
     texts: Mapping[str, str] = attrs.field(factory=dict)
 
     @property
+    def characters(self) -> int:
+        """How much it says: the characters of its names and texts."""
+        metadata = self.data_center.metadata
+        return sum(map(len, (self.app, self.id, self.host_name, self.ip_addr, *self.texts.values(), *self.metadata,
+                             *self.metadata.values(), *metadata, *metadata.values())))
+
+    @property
     def vips(self) -> tuple[str, ...]:
         """Its virtual addresses."""
         return _listed(self.texts.get("vipAddress", ""))

@@ -185,12 +185,11 @@ class InstanceRegistry:
         """Raise RefusedError unless an *instance* may be registered."""
         settings = self.settings
         self.check_clock(instance.dirty_ms, now)
-        if existing is not None:
-            return
         grave = self.tombstone(instance.app, instance.id, now)
-        if grave is not None and instance.dirty_ms <= grave.left_by_its_clock_ms and not settings.original_defects:
+        if existing is None and grave is not None and instance.dirty_ms <= grave.left_by_its_clock_ms \
+                and not settings.original_defects:
             raise RefusedError(409, "left", "this instance has left since; register it with a new lastDirtyTimestamp")
-        self.table.check_room(instance.app, source)
+        self.table.check_room(instance, source)
 
     def _is_ahead(self, instance: Instance, now: Moment) -> bool:
         """Whether an instance's own clock was ahead of ours: it would be newer than all that comes once it is right."""
@@ -288,11 +287,12 @@ class InstanceRegistry:
         most = self.settings.max_body_bytes  # as if it had registered with all of it
         if len(merged) > MOST_METADATA or len("".join((*merged, *merged.values())).encode()) > most:
             raise RefusedError(400, "malformed", f"metadata must have at most {MOST_METADATA} pairs and {most} bytes")
+        changed = attrs.evolve(instance, metadata=merged)
+        self.table.check_room(changed, lease.source)
         self.counts["metadata_updated"] += 1
         lease.renew(now)
-        if merged != instance.metadata:
-            self.table.change(lease, attrs.evolve(instance, metadata=merged), MODIFIED, now,
-                              version=self._next(lease, 0, now))
+        if changed != instance:
+            self.table.change(lease, changed, MODIFIED, now, version=self._next(lease, 0, now))
         if not replication:
             self.changed(lease.key, Change.REGISTERED)
         return True

@@ -28,6 +28,7 @@ class Lease:
         override_stamp: When that was set or removed.
         renewals: How many there were.
         is_doubled: Whether a renewal counts twice, as it does in Netflix's server.
+        is_contested: Whether another process than the one that has registered renews it.
     """
 
     entry: Entry
@@ -44,6 +45,18 @@ class Lease:
     override_stamp: Stamp = NEVER
     renewals: int = 0
     is_doubled: bool = False
+    is_contested: bool = False
+
+    def contest(self, dirty_ms: int, source: str) -> bool:
+        """Whether a renewal is of another process that has registered the same instance before; only once.
+
+        Args:
+            dirty_ms: The timestamp of whoever renews; 0: it says none.
+            source: Its address; see claims.source_of().
+        """
+        is_other = 0 < dirty_ms < self.entry.instance.dirty_ms and source != self.source and self.override is None
+        is_news, self.is_contested = is_other and not self.is_contested, self.is_contested or is_other
+        return is_news
 
     def renew(self, now: Moment) -> None:
         """It lasts for its duration from *now* on."""

@@ -94,13 +94,16 @@ class LeaseTable:
         self.left.most = self._changes.most = settings.max_instances
         self._changes.retention_s = settings.delta_retention
 
-    def check_room(self, app: str, source: str) -> None:
-        """See that another instance may come.
+    def check_room(self, instance: Instance, source: str) -> None:
+        """See that an *instance* may come from a *source*, or may say what it says now.
 
         Raises:
-            RefusedError: There are as many as there may be.
+            RefusedError: There are as many as there may be, or they say as much.
         """
-        self.population.check_room(len(self._leases.get(app, ())), source)
+        there = self.get(instance.app, instance.id)
+        if there is None:
+            self.population.check_room(len(self._leases.get(instance.app, ())), source)
+        self.population.check_size(0 if there is None else there.entry.instance.characters, instance.characters)
 
     def begin(self, lease: Lease, now: Moment) -> None:
         """A *lease* begins; its entry is made anew, with its times."""
@@ -113,6 +116,7 @@ class LeaseTable:
         self._parts[part_of(key)][key] = lease
         self._toggle(lease)
         self.population.came(lease.source)
+        self.population.characters += instance.characters
         self.left.discard(app, identity)
         self.preservation.lease_began()
         self._note(lease.entry, now)
@@ -135,6 +139,7 @@ class LeaseTable:
         if instance.status == UP and not lease.up_ms:
             lease.up_ms = now.unix_ms
         if instance != lease.entry.instance:
+            self.population.characters += instance.characters - lease.entry.instance.characters
             lease.entry = Entry(instance, action, now.unix_ms, lease.times())
             self._note(lease.entry, now)
 
@@ -153,6 +158,7 @@ class LeaseTable:
             del self._leases[app]
         self._toggle(lease)
         self.population.left(lease.source)
+        self.population.characters -= lease.entry.instance.characters
         self.preservation.lease_ended()
         times = lease.times(now.unix_ms if evicted else 0)
         self._note(Entry(lease.entry.instance, DELETED, now.unix_ms, times), now)

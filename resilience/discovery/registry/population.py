@@ -1,4 +1,4 @@
-"""Population: how many instances there are, and how many there may be."""
+"""Population: how many instances there are and how much they say, and how many and how much there may be."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ class Population:
 
     Attributes:
         number: In all.
+        characters: That they say, all of them together.
         settings: Say how many there may be.
     """
 
     def __init__(self, settings: RegistrySettings) -> None:
         """Nobody is there yet; the *settings* say how many there may be."""
-        self.settings, self.number = settings, 0
+        self.settings, self.number, self.characters = settings, 0, 0
         self._by_source: Counter[str] = Counter()
 
     def check_room(self, of_application: int, source: str) -> None:
@@ -38,6 +39,21 @@ class Population:
                 (self._by_source[source], settings.max_instances_per_address, "from this address")):
             if count >= most:
                 raise RefusedError(429, "too_many", f"there are {most} instances {what}, and no more are taken")
+
+    def check_size(self, before: int, now: int) -> None:
+        """See that an instance may say as much as it does.
+
+        Args:
+            before: How many characters it has said; 0: it was not there.
+            now: How many it says now.
+
+        Raises:
+            RefusedError: All together would say more than they may, or more still.
+        """
+        most = self.settings.max_characters
+        if now > before and self.characters + now - before > most:
+            raise RefusedError(429, "too_many", f"all instances together may have {most} characters, and no more are "
+                                                "taken")
 
     def came(self, source: str) -> None:
         """An instance has come from this address."""

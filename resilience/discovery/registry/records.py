@@ -101,8 +101,15 @@ class Written(Enum):
     INCOMPLETE = 2
 
 
+class RecordsRefusedError(Exception):
+    """The store is there, and knows what it knew, but refuses this question."""
+
+
 class Records(Protocol):
-    """A store as one registry sees it. For one event loop. Whatever it raises means that it is of no use now."""
+    """A store as one registry sees it. For one event loop.
+
+    RecordsRefusedError means that nothing has become of this question; whatever else it raises, that it is of no use.
+    """
 
     @property
     def is_connected(self) -> bool:

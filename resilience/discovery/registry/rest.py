@@ -9,6 +9,7 @@ JSON is for whoever asks for it by ``Accept``; all others get XML, as the protoc
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import unquote
@@ -33,6 +34,7 @@ Handler = Callable[[Request, Moment, Parts], Answer]
 _LISTS: Final = ("apps", "vips", "svips")
 _NOT_FOUND: Final = Answer(404)
 _OK: Final = Answer(200)
+_logger = logging.getLogger(__name__)
 
 
 def text_answer(status: int, text: str, *headers: Header) -> Answer:
@@ -161,8 +163,13 @@ class RestApi:
             if status == 409 and lease is not None:
                 return attrs.evolve(_document(request, of_instance(lease.current_entry(), request.form)), status=409)
             return Answer(status)
+        lease = self._registry.lease(app, identity)
         if not self._registry.renew(app, identity, now):
             return _NOT_FOUND
+        if lease is not None and lease.contest(dirty_ms, source_of(request.peer)):
+            _logger.warning(
+                "%s %s, which was registered from %s, is also renewed from %s: two processes register with one "
+                "instance ID, and only the last one is listed", app, identity, lease.source, request.peer)
         return _NOT_FOUND if self._registry.has_changed(app, identity, dirty_ms, now) else _OK
 
     def _cancel(self, request: Request, now: Moment, parts: Parts) -> Answer:

@@ -30,6 +30,7 @@ class RegistrySettings:
         max_instances: At a time.
         max_instances_per_application: At a time.
         max_instances_per_address: At a time, registered by one address; of IPv6, by one /64.
+        max_characters: Of all instances together, as they describe themselves.
         max_body_bytes: Of a registration.
         max_lease: The longest lease that an instance may ask for, seconds.
         max_clock_ahead: How far ahead of the registry's clock a timestamp of a client may be, seconds.
@@ -54,6 +55,7 @@ class RegistrySettings:
     max_instances_per_application: int = attrs.field(
         default=20_000, validator=number(least=1, most=1_000_000, whole=True))
     max_instances_per_address: int = attrs.field(default=1000, validator=number(least=1, most=1_000_000, whole=True))
+    max_characters: int = attrs.field(default=1 << 26, validator=number(least=1024, most=1 << 32, whole=True))
     max_body_bytes: int = attrs.field(default=65_536, validator=number(least=1024, most=1 << 24, whole=True))
     max_lease: int = attrs.field(default=86_400, validator=number(least=1, most=31_536_000, whole=True))
     max_clock_ahead: float = attrs.field(default=86_400.0, validator=number(least=0, most=1e9))

@@ -33,7 +33,7 @@ from .lease_table import REMEMBERED_S, Key
 from .moment import Moment
 from .peer import GATHER_S
 from .peer_queue import PeerQueue, Pending
-from .records import START, Record, Records, Write, Written
+from .records import START, Record, Records, RecordsRefusedError, Write, Written
 from .refusal import RefusedError
 
 #: How often the store is asked what others have written, seconds.
@@ -98,7 +98,9 @@ class Storage:
                 try:
                     await self._exchange()
                 except Exception as error:  # noqa: BLE001 - the store may fail in any way; it is shown, and tried again
-                    self._begin_anew()
+                    self._is_synchronous = False
+                    if not isinstance(error, RecordsRefusedError):  # else what was read is still so
+                        self._begin_anew()
                     self._note_error(str(error) or type(error).__name__)
                     self.counts["failed"] += 1
                     await asyncio.sleep(POLL_S)
@@ -167,13 +169,13 @@ class Storage:
             vouches = self._is_synchronous and self._registry.is_complete and not len(self.queue)
             episode = self._episode
             news = await self._records.news(self._place, everything=self._found is not None, vouches=vouches)
-            if episode != self._episode:
-                raise ConnectionError("it was lost meanwhile, and may have said this before")
+            self._see_that_it_was_not_lost_since(episode)
             if news.is_from_start:
                 self._found, self._is_synchronous = set(), False
                 self.counts["read_from_start"] += 1
-            self._place = news.place
             await self._take(news.records)
+            self._see_that_it_was_not_lost_since(episode)
+            self._place = news.place
             if not news.has_more:
                 break
         if self._found is not None:
@@ -182,6 +184,10 @@ class Storage:
         self.success_s = self._clock().s
         if news.is_whole and not self._registry.is_complete:
             self._complete(f"the shared store {self._records.report()['place']}")
+
+    def _see_that_it_was_not_lost_since(self, episode: int) -> None:
+        if episode != self._episode:
+            raise ConnectionError("it was lost meanwhile, and may have said this before")
 
     async def _take(self, records: Sequence[Record]) -> None:
         """Merge copies, and then the instances that are missing here."""

@@ -3,7 +3,8 @@
 Nobody but the owner of a token has it, not even to look: a configuration says where the services are. There are no
 cookies, so that no page in a browser can use the rights of its user; what a browser sends for a page of another origin
 is refused besides. A change is checked as a file is, is put in force in all workers or in none, and is logged with the
-name of the token and the address that it came from.
+name of the token and the address that it came from. It goes on if its client leaves: half of the workers would be left
+with it.
 
 What can be changed stands in supervision/patches.py. With ``?fleet=true`` a change goes to all gateways of the fleet
 (supervision/fleet.py).
@@ -11,6 +12,7 @@ What can be changed stands in supervision/patches.py. With ``?fleet=true`` a cha
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
@@ -49,6 +51,7 @@ class AdminApi:
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
         self._owners: tuple[Any, TokenOwners] | None = None
+        self._changing: set[asyncio.Future[Any]] = set()
         self._handlers: tuple[tuple[str, re.Pattern[str], Handler], ...] = tuple(
             (method, re.compile(pattern), handler) for method, pattern, handler in (
                 ("GET", "/admin/?", self._index),
@@ -77,9 +80,12 @@ class AdminApi:
         try:
             who = self._allowed(headers, scope)
             handler, names = self._handler(scope["method"], path)
-            body = None if scope["method"] == "GET" else await _body(headers, receive)
             caller = _Caller(f"{who} from {_peer(scope)}", _is_for_fleet(scope))
-            result = await handler(*names, *(() if scope["method"] == "GET" else (body, caller)))
+            if scope["method"] == "GET":
+                result = await handler(*names)
+            else:
+                work = handler(*names, await _body(headers, receive), caller)
+                result = await self._done(work, f"{scope['method']} {path} by {caller.name}")
         except Problem as problem:
             await respond_problem(send, problem)
             return
@@ -92,9 +98,25 @@ class AdminApi:
         except NoFleetError as error:
             await respond_problem(send, Problem(503, str(error)))
             return
-        if scope["method"] != "GET":
-            _logger.warning("%s %s by %s from %s", scope["method"], path, who, _peer(scope))
         await respond(send, 200, result)
+
+    async def _done(self, work: Awaitable[Any], what: str) -> Any:
+        """The result of a change, which is made and logged to its end, whether or not its client waits for it."""
+
+        async def made() -> Any:
+            result = await work
+            _logger.warning("%s", what)
+            return result
+
+        job = asyncio.ensure_future(made())
+        self._changing.add(job)
+        job.add_done_callback(self._ended)
+        return await asyncio.shield(job)
+
+    def _ended(self, job: asyncio.Future[Any]) -> None:
+        self._changing.discard(job)
+        if not job.cancelled():
+            job.exception()  # which whoever waits is told of
 
     # -- who may
 

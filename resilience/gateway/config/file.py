@@ -181,8 +181,27 @@ def load(path: str | os.PathLike[str]) -> GatewayConfig:
         ConfigFileError: The file has mistakes; all of them are listed, each with file, line and key.
     """
     document = Document.read(path)
-    config = read(document)
+    config = read_for_start(document)
     log_hints(document)
+    return config
+
+
+def read_for_start(document: Document) -> GatewayConfig:
+    """Check a gateway's file as read() does, and that lines can be written where its access log is to be.
+
+    A process that begins later by the same file does not ask: better serve without a log, which says so, than not.
+
+    Args:
+        document: The file.
+
+    Raises:
+        ConfigFileError: It has mistakes.
+    """
+    config = read(document)
+    trouble = None if config.access_log is None else config.access_log.trouble()
+    if trouble is not None:
+        document.mistake(("access_log", "to"), trouble)
+        document.finish()
     return config
 
 

@@ -9,7 +9,7 @@ import attrs
 
 from ...core.checks import flag, number, one_of, text
 from ...errors import ConfigError
-from ..logs.log_writer import MAX_QUEUE
+from ..logs.log_writer import MAX_QUEUE, path_trouble
 from ..logs.redaction import SECRET_PARAMETERS, may_be_logged
 from .checks import checked
 
@@ -55,6 +55,10 @@ class AccessLogSettings:
     def __attrs_post_init__(self) -> None:
         if self.headers and self.format != "json":
             raise ConfigError(f"headers are for the format json; {self.format} has fields of its own", "headers")
+
+    def trouble(self) -> str | None:
+        """Why no line can be written; None: it seems that one can."""
+        return None if self.to in ("stdout", "stderr") else path_trouble(self.to)
 
 
 @attrs.frozen(kw_only=True)

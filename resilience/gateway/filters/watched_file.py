@@ -1,7 +1,7 @@
 """Watched files: what a small file says, read again when it has changed.
 
 The file is looked at when its content is asked for, at most once a second; a look costs one stat(). A content that
-cannot be read is logged, and the last good one stays: a file is often away while it is replaced.
+cannot be read is logged once for each reason, and the last good one stays: a file is often away while it is replaced.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class WatchedFile(Generic[_T]):
             OSError: It cannot be read.
             ValueError: It is larger than MAX_BYTES, or whatever *read* raises.
         """
-        self._path, self._read, self._clock = Path(path), read, clock
+        self._path, self._read, self._clock, self._trouble = Path(path), read, clock, ""
         self._seen = self._signature()
         self.content = read(self._bytes())
         self._look_at = clock() + _LOOK_EVERY_S
@@ -49,9 +49,18 @@ class WatchedFile(Generic[_T]):
                 if seen != self._seen:
                     self.content = self._read(self._bytes())
                     self._seen = seen
+                trouble = ""
             except Exception as error:  # noqa: BLE001 - whatever is wrong with it, what was right stays
-                _logger.error("%s cannot be read, and what it said before stays: %s", self._path, error)
+                trouble = f"{error}"
+            self._tell(trouble)
         return self.content
+
+    def _tell(self, trouble: str) -> None:
+        before, self._trouble = self._trouble, trouble
+        if trouble and trouble != before:
+            _logger.error("%s cannot be read, and what it said before stays: %s", self._path, trouble)
+        elif before and not trouble:
+            _logger.warning("%s can be read again", self._path)
 
     def _signature(self) -> tuple[int, int, int]:
         status = self._path.stat()

@@ -35,7 +35,6 @@ class Front:
     Attributes:
         serve: Answers one request; see Inbound.
         settings: Of the listener.
-        most_connections: As its settings say, or fewer, if the process may have no more files open.
         peers: Its clients, and what they are allowed.
         clients: Know the trusted proxies, whose connections and requests are not counted as those of one client.
         is_leaving: Whether clients are asked to send their next requests elsewhere; requests are served as ever.
@@ -55,7 +54,6 @@ class Front:
             refused: Is told of requests that are refused here; None: nobody is.
         """
         self.serve, self.settings, self.loop = serve, settings, loop
-        self.most_connections = room_for(settings.max_connections)
         self._refused = refused
         self._current: Callable[[], GatewaySettings] = (lambda: settings) if current is None else current
         self.peers = Peers(
@@ -79,13 +77,17 @@ class Front:
         """How many are open."""
         return len(self._connections)
 
+    @property
+    def most_connections(self) -> int:
+        """How many may be open: as its settings say, or fewer, if the process may have no more files open."""
+        return room_for(self.settings.max_connections)
+
     def refresh(self) -> None:
         """Take over the settings that are in force; each new connection asks for this."""
         settings = self._current()
         if settings is not self.settings:
             self.settings, self.clients = settings, ClientAddresses.behind(settings.trusted_proxies)
             self._patience.timeout = settings.client_timeout
-            self.most_connections = room_for(settings.max_connections)
             self._configure_peers()
 
     async def taken(self, writable: asyncio.Future[None], transport: asyncio.Transport) -> None:

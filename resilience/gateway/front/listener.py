@@ -20,6 +20,7 @@ from math import inf
 from typing import Final
 
 from ..config.addresses import address
+from ..open_files import LISTENING
 from .front import Front
 from .http1 import Http1Connection
 from .proxy_protocol import MAX_BYTES, Proxied, ProxyProtocolError, header_length, proxied
@@ -44,12 +45,13 @@ _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _logger = logging.getLogger("resilience.gateway")
 
 
-def bound(bind: str, *, shared: bool = False) -> list[socket.socket]:
+def bound(bind: str, *, shared: bool = False, listens: bool = True) -> list[socket.socket]:
     """Sockets that listen on *bind*, host:port: one for each address of the host.
 
     Args:
         bind: host:port.
         shared: Whether other processes listen there too, each with sockets of its own (SO_REUSEPORT).
+        listens: False: they are only bound.
 
     Raises:
         OSError: It is taken, or no address of this machine.
@@ -68,7 +70,8 @@ def bound(bind: str, *, shared: bool = False) -> list[socket.socket]:
             if family == socket.AF_INET6:
                 each.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(len(found) > 1))
             each.bind(where)
-            each.listen(BACKLOG)
+            if listens:
+                each.listen(BACKLOG)
             each.setblocking(False)
     except OSError:
         for each in sockets:
@@ -104,6 +107,7 @@ class Listener:
     async def listen(self, sockets: list[socket.socket]) -> None:
         """Take connections in from *sockets* that listen, which belong to this listener from now on."""
         front, self._listening = self.front, sockets
+        LISTENING.add(self)
         if self._is_plain:
             for each in sockets:
                 server = await front.loop.create_server(lambda: Http1Connection(front), sock=each, backlog=BACKLOG)
@@ -120,6 +124,7 @@ class Listener:
 
     def stop(self) -> None:
         """Take no more connections in than those that wait for it now."""
+        LISTENING.discard(self)
         listening, self._listening = self._listening, []
         waiting = [] if self._has_successor else [each.dup() for each in listening]
         for server in self._servers:

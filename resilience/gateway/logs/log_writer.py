@@ -109,6 +109,18 @@ def _ends_within_a_line(path: str | os.PathLike[str]) -> bool:
         return False
 
 
+def path_trouble(path: str | os.PathLike[str]) -> str | None:
+    """Why no line can be written to the file of this *path*, which need not be there; None: it seems that one can."""
+    file = Path(path)
+    if file.is_dir():
+        return f"{file} is a folder, and no file"
+    if not file.exists() and not file.parent.is_dir():
+        return f"there is no folder {file.parent}"
+    if not (os.access(file, os.W_OK) if file.exists() else os.access(file.parent, os.W_OK | os.X_OK)):
+        return f"{file} cannot be written by this user"
+    return None
+
+
 class StreamSink:
     """A descriptor that is open already, such as standard error; a copy of it is kept."""
 

@@ -29,16 +29,17 @@ from ...asgi import App
 from ...config import Document
 from ...errors import ConfigError
 from .. import server
-from ..config import GatewayConfig, read
-from ..config.addresses import is_shared
+from ..config import read
 from ..config.changes import refuse_unchangeable
-from ..config.file import log_hints
+from ..config.file import log_hints, read_for_start
 from ..listeners import Served, ServeError, check_free
 from ..open_files import allow_open_files
 from .all_workers import ORDER_S, distribute, send_clients_away
 from .configuration_file import ConfigurationFile
 from .embedded_registry import EmbeddedRegistry
 from .fleet import Fleet, over
+from .heartbeat import replace_silent
+from .reserved_ports import ReservedPorts
 from .restarts import Restarts
 from .worker_process import (
     WorkerGoneError,
@@ -84,7 +85,7 @@ class Supervisor:
         self.file = os.fspath(file)
         self._from = ConfigurationFile(file)
         document = self._from.read()
-        self.config, self.data = read(document), document.data
+        self.config, self.data = read_for_start(document), document.data
         log_hints(document)
         self.is_changed = False
         self.workers: dict[int, WorkerProcess] = {}
@@ -103,6 +104,7 @@ class Supervisor:
         self._jobs: set[asyncio.Task[None]] = set()
         self._reload_waits = False  # for its turn
         self.registry = EmbeddedRegistry()
+        self._ports = ReservedPorts()
         self.fleet = Fleet(self)
 
     @property
@@ -127,9 +129,8 @@ class Supervisor:
         Raises:
             ServeError: A port is taken, or a worker died when it was first started.
         """
-        allow_open_files(self.config.most_connections)  # workers inherit it
-        for bind in server.binds(self.config):
-            check_free(bind)
+        allow_open_files(self.config.most_connections, len(server.binds(self.config)))  # workers inherit it
+        self._ports.reserve(server.binds(self.config))
         await self.registry.change(self.config.registry)
         admin_stop, admin = asyncio.Event(), None
         if make_admin is not None and self.config.admin is not None:
@@ -139,7 +140,7 @@ class Supervisor:
         self._ready = ready
         with self._signals(), self._watching():
             await self.fleet.join()
-            following = asyncio.ensure_future(self.fleet.run())
+            jobs = [asyncio.ensure_future(each) for each in (self.fleet.run(), replace_silent(self.workers))]
             keepers = [asyncio.ensure_future(self._keep(number)) for number in self.restarts]
             try:
                 await self._stop.wait()
@@ -147,8 +148,9 @@ class Supervisor:
             finally:
                 await self._end(keepers)
                 await self.registry.close()
-                following.cancel()
-                await asyncio.wait((following,))
+                for job in jobs:
+                    job.cancel()
+                await asyncio.wait(jobs)
                 admin_stop.set()
                 if admin is not None:
                     await admin
@@ -167,6 +169,7 @@ class Supervisor:
         self._hurry.clear()
         for worker in self.workers.values():
             worker.terminate()
+        self._ports.keep(())  # another gateway may begin while requests end here
         hurry = asyncio.ensure_future(self._hurry.wait())
         gone = asyncio.gather(*keepers)
         await asyncio.wait((gone, hurry), timeout=self.config.gateway.drain_timeout + _GRACE_S,
@@ -320,32 +323,25 @@ class Supervisor:
         async with self._lock.writer_lock:
             try:
                 document = await asyncio.to_thread(make)
-                config = await asyncio.to_thread(read, document)
+                config = await asyncio.to_thread(read if is_change else read_for_start, document)
                 refuse_unchangeable(self.config, config)
-                await asyncio.to_thread(self._check_new_binds, config)
+                new = {*server.binds(config)} - {*server.binds(self.config)}
+                await asyncio.to_thread(self._ports.reserve, new)
                 if config.registry is not None:  # workers may have it for a source
                     await self.registry.change(config.registry)
                 await distribute(document, (self.file, self.data), self.workers.values())
             except (ConfigError, ServeError) as error:
                 self.reloads["refused"] += 1
+                self._ports.keep(server.binds(self.config))
                 await self.registry.change(self.config.registry)
                 if isinstance(error, ServeError):
                     raise ConfigError(str(error), "bind") from None
                 raise
+            self._ports.keep(server.binds(config))
             await self.registry.change(config.registry)
             log_hints(document)
             self.config, self.data, self.is_changed = config, document.data, is_change
             self.reloads["applied"] += 1
-
-    def _check_new_binds(self, config: GatewayConfig) -> None:
-        """Raise ConfigError if somebody else listens where *config* says: workers would share the port."""
-        ours = server.binds(self.config)
-        for bind in server.binds(config):
-            if not any(is_shared(bind, each) for each in ours):
-                try:
-                    check_free(bind)
-                except ServeError as error:
-                    raise ConfigError(str(error), "bind") from None
 
     # -- for the admin application
 

@@ -5,7 +5,7 @@ the event loop hangs. SIGINT and SIGHUP are the supervisor's: a terminal sends t
 
 What a worker answers: ``(number, True, result)`` or ``(number, False, reasons)``, and any number of
 ``(number, None, part)`` before, by the number of the question. Of its own accord it says ``(0, True, None)`` once it
-listens, and ``(0, False, reasons)`` if it never will.
+listens, ``(0, False, reasons)`` if it never will, and ``(0, None, None)`` every few seconds; see heartbeat.py.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from ..listener_metrics import METRICS
 from ..listeners import Listeners, ServeError
 from ..services.sources import reports as source_reports
 from .channel import Channel
+from .heartbeat import beat
 from .report import KINDS, family, in_slices
 
 #: Beyond the time that requests have to end, before a worker without a supervisor ends itself.
@@ -44,8 +45,6 @@ def main(descriptor: int) -> None:
     Args:
         descriptor: Of the worker's end of the channel.
     """
-    for ignored in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(ignored, signal.SIG_IGN)
     server.log_to_stderr()
     with asyncio.Runner(loop_factory=server.new_loop) as runner:
         runner.run(_main(socket.socket(fileno=descriptor)))
@@ -72,7 +71,7 @@ async def _main(end: socket.socket) -> None:
     server.forget_generators()
     listeners = Listeners(drain_s=config.gateway.drain_timeout, shared=True)
     METRICS.of(gateway.registry).adopt(listeners)
-    answering = asyncio.ensure_future(Answers(channel, gateway, listeners).run())
+    jobs = [asyncio.ensure_future(each) for each in (Answers(channel, gateway, listeners).run(), beat(channel))]
     try:
         if await server.is_known(gateway, stop):
             await server.listen(server.sides(gateway), stop, lambda: channel.tell((0, True, None)), listeners)
@@ -80,8 +79,9 @@ async def _main(end: socket.socket) -> None:
         channel.tell((0, False, [str(error)]))
         await channel.drained()
     finally:
-        answering.cancel()
-        await asyncio.wait([answering])
+        for job in jobs:
+            job.cancel()
+        await asyncio.wait(jobs)
         gateway.close()
         await gateway.closed()
         channel.close()

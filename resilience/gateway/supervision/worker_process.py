@@ -17,6 +17,9 @@ import attrs
 from .channel import Channel
 
 _CODE = """\
+import signal
+for ignored in (signal.SIGINT, signal.SIGHUP):
+    signal.signal(ignored, signal.SIG_IGN)
 import sys
 sys.path[:] = {path!r}
 from resilience.gateway.supervision.worker import main
@@ -66,6 +69,7 @@ class WorkerProcess:
         is_ready: It listens.
         is_silent: It did not answer in time when it was last asked, and has not said anything since.
         is_leaving: It was told to end.
+        silent_turns: Of the supervisor, since it has last said anything; None: it has said nothing yet.
         reasons: Why it cannot serve; empty: it did not say.
     """
 
@@ -73,6 +77,7 @@ class WorkerProcess:
         self.number, self.pid, self._process, self._channel = number, process.pid, process, channel
         self.started_at = asyncio.get_running_loop().time()
         self.is_ready = self.is_silent = self.is_leaving = False
+        self.silent_turns: int | None = None
         self.reasons: list[str] = []
         self._numbers = itertools.count(1)
         self._questions: dict[int, _Question] = {}
@@ -170,6 +175,9 @@ class WorkerProcess:
         try:
             while True:
                 number, is_done, value = await self._channel.receive()
+                self.silent_turns = 0
+                if number == 0 and is_done is None:  # a beat, which is no answer
+                    continue
                 self.is_silent = False
                 if number == 0:
                     self.is_ready, self.reasons = is_done, value or []
