@@ -17,11 +17,11 @@ import logging
 import random as _random
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
-from time import monotonic
 from typing import Any, Final, ParamSpec, TypeVar
 
 from ..core.checks import number, text
 from ..decorate.signatures import GuardedByKey
+from ..drivers.system_clock import monotonic, waited_clock
 from ..errors import ConfigError, ResilienceError
 from ..registry import Registry, default_registry
 from .daemon_thread import in_daemon_thread
@@ -140,9 +140,9 @@ class Directory:
         Args:
             timeout: Seconds; None: for ever.
         """
-        ends_at = None if timeout is None else monotonic() + timeout
+        ends_at = None if timeout is None else waited_clock() + timeout
         while not self._known.is_set():
-            left = _SLICE_S if ends_at is None else min(_SLICE_S, ends_at - monotonic())
+            left = _SLICE_S if ends_at is None else min(_SLICE_S, ends_at - waited_clock())
             if left <= 0.0:
                 return False
             await in_daemon_thread(functools.partial(self.wait, left))  # whose thread ends, even if this is cancelled

@@ -21,11 +21,11 @@ import random as _random
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from time import monotonic
 from types import TracebackType
 from typing import Any, Final
 
 from ..core.checks import number
+from ..drivers.system_clock import monotonic, waited_clock
 from ..errors import ConfigError
 from .daemon_thread import in_daemon_thread
 from .eureka_registrar import EurekaRegistrar
@@ -371,10 +371,10 @@ def _registrar_of(registry: Any) -> Registrar:
 
 def _leave_at_exit(registrations: Sequence[Registration]) -> None:
     """Whoever has not left does so now, all at once, so that the exit waits for the slowest alone."""
-    began = monotonic()
+    began = waited_clock()
     for registration, keeper in [(each, each._asked_to_leave()) for each in registrations]:
         if keeper is not None:
-            keeper.join(max(0.0, began + registration._leave_timeout_s - monotonic()))
+            keeper.join(max(0.0, began + registration._leave_timeout_s - waited_clock()))
 
 
 _registrations: Final = ThreadOwners[Registration](_leave_at_exit, Registration._forget_parent)
