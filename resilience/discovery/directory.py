@@ -102,6 +102,7 @@ class Directory:
 
     def start(self) -> None:
         """Begin to follow the source, in a thread, if that was not done yet. Nothing is waited for."""
+        _directories.add(self)  # first: another thread may fork
         with self._lock:
             if self._following is None:
                 watch = functools.partial(
@@ -115,7 +116,6 @@ class Directory:
                 except BaseException:  # there may be no room for a thread
                     self._following, following.has_ended = None, True
                     raise
-        _directories.add(self)
 
     def close(self) -> None:
         """Follow the source no longer; the instances stay as they are."""
