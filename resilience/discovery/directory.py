@@ -17,11 +17,11 @@ import logging
 import random as _random
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
-from time import monotonic
 from typing import Any, Final, ParamSpec, TypeVar
 
 from ..core.checks import number, text
 from ..decorate.signatures import GuardedByKey
+from ..drivers.system_clock import monotonic, waited_clock
 from ..errors import ConfigError, ResilienceError
 from ..registry import Registry, default_registry
 from .daemon_thread import in_daemon_thread
@@ -106,6 +106,7 @@ class Directory:
 
     def start(self) -> None:
         """Begin to follow the source, in a thread, if that was not done yet. Nothing is waited for."""
+        _directories.add(self)  # first: another thread may fork
         with self._lock:
             if self._following is None:
                 watch = functools.partial(
@@ -119,7 +120,6 @@ class Directory:
                 except BaseException:  # there may be no room for a thread
                     self._following, following.has_ended = None, True
                     raise
-        _directories.add(self)
 
     def close(self) -> None:
         """Follow the source no longer; the instances stay as they are."""
@@ -144,9 +144,9 @@ class Directory:
         Args:
             timeout: Seconds; None: for ever.
         """
-        ends_at = None if timeout is None else monotonic() + timeout
+        ends_at = None if timeout is None else waited_clock() + timeout
         while not self._known.is_set():
-            left = _SLICE_S if ends_at is None else min(_SLICE_S, ends_at - monotonic())
+            left = _SLICE_S if ends_at is None else min(_SLICE_S, ends_at - waited_clock())
             if left <= 0.0:
                 return False
             await in_daemon_thread(functools.partial(self.wait, left))  # whose thread ends, even if this is cancelled

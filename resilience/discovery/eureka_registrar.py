@@ -7,10 +7,11 @@ import json
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
-from time import monotonic, time
+from time import time
 from typing import Any, Final
 from urllib.parse import quote
 
+from ..drivers.system_clock import monotonic
 from .eureka_servers import EurekaServers
 from .registrant import InstanceStatus, Registrant
 

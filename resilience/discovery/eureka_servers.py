@@ -9,9 +9,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from http import HTTPStatus
-from time import monotonic
 from typing import Final
 
+from ..drivers.system_clock import monotonic
 from ..errors import ConfigError
 from .daemon_thread import in_daemon_thread
 from .eureka_source import EurekaAnswer

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
 from http import HTTPStatus
-from time import monotonic
 from typing import Final
 from urllib.parse import quote
 
 import attrs
 
+from ..drivers.system_clock import monotonic
 from .eureka_registry import EurekaApplications, EurekaRegistry, EurekaUnreadableError, listing_of
 from .source import Listing
 

@@ -16,12 +16,12 @@ import re
 import socket
 import ssl
 from collections.abc import Callable, Mapping
-from time import monotonic
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 import attrs
 
+from ..drivers.system_clock import monotonic
 from ..errors import ConfigError
 
 #: Of an answer; 10,000 instances of Eureka's are some 15 MB.

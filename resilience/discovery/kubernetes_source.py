@@ -12,10 +12,10 @@ import os
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
-from time import monotonic
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
+from ..drivers.system_clock import monotonic
 from ..errors import ConfigError
 from .daemon_thread import in_daemon_thread
 from .endpoint_slices import Family, SlicePage, listing_of

@@ -21,11 +21,11 @@ import random as _random
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from time import monotonic
 from types import TracebackType
 from typing import Any, Final
 
 from ..core.checks import number
+from ..drivers.system_clock import monotonic, waited_clock
 from ..errors import ConfigError
 from .daemon_thread import in_daemon_thread
 from .eureka_registrar import EurekaRegistrar
@@ -100,6 +100,7 @@ class Registration:
         Args:
             status: With which it begins; None: as was said when this was made.
         """
+        _registrations.add(self)  # first: another thread may fork
         with self._lock:
             if self._keeper is not None:
                 return
@@ -111,7 +112,6 @@ class Registration:
                 self._keeper = None
                 keeper.ask_to_leave()
                 raise
-        _registrations.add(self)
 
     def set_status(self, status: InstanceStatus) -> None:
         """Say another status, at once, to whoever asks the registry. Nothing happens before start(), and after leave().
@@ -203,7 +203,7 @@ class Registration:
         return keeper
 
     def _await(self, keeper: _LeaseKeeper) -> None:
-        if not keeper.join(self._leave_timeout_s):
+        if not keeper.join():
             _log.warning("%s: %r does not answer; it may list the instance until the lease is over",
                          self.registrant.name, self.registrar)
 
@@ -248,9 +248,9 @@ class _LeaseKeeper:
 
     def __init__(self, of: Registration, status: InstanceStatus, before: _LeaseKeeper | None) -> None:
         self._before = before
-        self._of, self._wanted, self._is_healthy, self._is_leaving = of, status, True, False
+        self._of, self._wanted, self._is_healthy, self._is_leaving, self._waited_until = of, status, True, False, 0.0
         self.schedule = LeaseSchedule(status, of._lease_s / RENEWALS, of._clock())
-        self._changed = threading.Condition(threading.RLock())
+        self._changed, self._left = threading.Condition(threading.RLock()), threading.Event()
         self.pid = os.getpid()
         self.thread = threading.Thread(target=self._run, name=f"registration of {of.registrant.name}", daemon=True)
 
@@ -265,13 +265,16 @@ class _LeaseKeeper:
 
     def ask_to_leave(self) -> None:
         with self._changed:
-            self._is_leaving = True
+            self._is_leaving, self._waited_until = True, waited_clock() + self._of._leave_timeout_s
             self._changed.notify_all()
 
-    def join(self, timeout_s: float) -> bool:
-        if self.thread is not threading.current_thread():
-            self.thread.join(timeout_s)
-        return not self.thread.is_alive()
+    def join(self) -> bool:
+        """Wait until it has left, but no longer than the leave timeout after it was asked to; whether it has.
+
+        Not by thread.join(): where that is interrupted, Python takes the thread for one that has ended (before 3.13).
+        """
+        is_own = self.thread is threading.current_thread()  # which leaves next
+        return is_own or self._left.wait(max(0.0, self._waited_until - waited_clock()))
 
     def wait(self, timeout_s: float | None) -> bool:
         with self._changed:
@@ -357,6 +360,8 @@ class _LeaseKeeper:
         except BaseException as error:  # noqa: BLE001 - the lease runs out by itself
             _log.warning("%s: cannot leave %r; it may list the instance until the lease is over: %s",
                          of.registrant.name, of.registrar, one_line(error) or type(error).__name__)
+        finally:
+            self._left.set()
 
 
 def _registrar_of(registry: Any) -> Registrar:
@@ -374,11 +379,15 @@ def _registrar_of(registry: Any) -> Registrar:
 
 
 def _leave_at_exit(registrations: Sequence[Registration]) -> None:
-    """Whoever has not left does so now, all at once, so that the exit waits for the slowest alone."""
-    began = monotonic()
-    for registration, keeper in [(each, each._asked_to_leave()) for each in registrations]:
-        if keeper is not None:
-            keeper.join(max(0.0, began + registration._leave_timeout_s - monotonic()))
+    """Whoever has not left does so now, all at once, so that the exit waits for the slowest alone.
+
+    So it does for those that are leaving, and whose callers were interrupted or cancelled.
+    """
+    for registration in registrations:
+        registration._asked_to_leave()
+    for registration in registrations:
+        if registration._before is not None:
+            registration._before.join()
 
 
 _registrations: Final = ThreadOwners[Registration](_leave_at_exit, Registration._forget_parent)

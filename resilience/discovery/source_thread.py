@@ -11,6 +11,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 
+from ..drivers.system_clock import waited_clock
 from .instance import Instance
 from .watch import Watch
 
@@ -57,7 +58,7 @@ class SourceThread:
     # -- in the thread
 
     def _run(self) -> None:
-        with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=_loop) as runner:
             runner.run(self._main())
 
     async def _main(self) -> None:
@@ -85,3 +86,10 @@ class SourceThread:
         """Ask nothing more if nobody is there to be told."""
         if self._have() is None and self._end is not None:
             self._end.set()
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    """A loop on the system's clock: one that goes by a frozen clock (freezegun) waits for its date, also afterwards."""
+    loop = asyncio.new_event_loop()
+    loop.time = waited_clock  # type: ignore[method-assign]
+    return loop

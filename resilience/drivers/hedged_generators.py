@@ -31,6 +31,7 @@ from ..errors import ThreadUnavailableError
 from .hedged_attempts import Grip, Schedule, Starter, release
 from .pools import cleaned
 from .system_clock import waited_clock
+from .threads import start
 
 _ITEM: Final = "item"
 _RAISED: Final = "raised"
@@ -71,7 +72,7 @@ class GeneratorAttempt:
         thread = threading.Thread(target=self._context.run, args=(self._run,), name=f"resilience hedges {key}",
                                   daemon=True)
         try:
-            thread.start()
+            start(thread)
         except RuntimeError as error:
             raise ThreadUnavailableError(key, None, str(error)) from error
 

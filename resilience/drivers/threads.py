@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import queue
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any, Final, Protocol
@@ -70,6 +71,7 @@ class Threads:
 
         Raises:
             RuntimeError: There is no idle thread, and the system gives no new one.
+            BaseException: What a signal handler raised.
         """
         try:
             for put in map(self.take, LAST):
@@ -98,7 +100,7 @@ class Threads:
         thread = threading.Thread(target=self._live, args=(mailbox, put, self._alive, self._resting),
                                   name=f"resilience-{self._name}-{number}", daemon=True)
         try:
-            thread.start()
+            start(thread)
         except BaseException:
             put(None)  # of a signal handler, and the thread may be there
             raise
@@ -130,6 +132,24 @@ class Threads:
                 except ValueError:  # somebody has taken this thread, and is about to say for what
                     work = get()
         alive.pop()
+
+
+def start(thread: threading.Thread) -> None:
+    """Start *thread*.
+
+    Raises:
+        RuntimeError: The system gives none.
+        BaseException: What a signal handler raised. Python puts a RuntimeError in its place where it strikes within the
+            wait for the thread, which leaves a lock that it does not have.
+    """
+    handled = sys.exception()
+    try:
+        thread.start()
+    except RuntimeError as error:
+        struck = error.__context__
+        if struck is None or struck is handled:
+            raise
+        raise struck from None
 
 
 def _nothing() -> None:
