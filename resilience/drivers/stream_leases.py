@@ -19,8 +19,10 @@ loop go first, and waits.
 from __future__ import annotations
 
 from asyncio import _get_running_loop, sleep
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import AsyncGenerator, Callable
+from typing import Any, Final, Generic, TypeVar
+
+T = TypeVar("T")
 
 #: Turns of the loop in which it makes and begins the tasks that close what is found at once, even by another thread.
 _TURNS: Final = 3
@@ -49,6 +51,19 @@ class StreamEnd:
                 await sleep(_LOOK)
         if not getattr(source, "ag_running", False):
             await source.aclose()
+
+
+class Closing(StreamEnd, Generic[T]):
+    """As contextlib.aclosing(), for an async generator that runs *source*."""
+
+    def __init__(self, source: AsyncGenerator[T, None]) -> None:
+        self._source = source
+
+    async def __aenter__(self) -> AsyncGenerator[T, None]:
+        return self._source
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close(self._source)
 
 
 class StreamLease(StreamEnd):

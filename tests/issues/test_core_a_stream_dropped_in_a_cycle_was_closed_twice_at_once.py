@@ -15,6 +15,7 @@ import pytest
 from resilience import Bulkhead, Failover, Fallback, Hedge, Registry, Retry, StreamTimeout, command
 from resilience.engine.error_translation import translated
 from resilience.engine.wrapper_spec import Flavour
+from resilience.integrations import circuitbreaker, pybreaker
 from resilience.integrations.httpx import AsyncResilienceTransport
 from resilience.testing import virtual_time
 
@@ -103,6 +104,13 @@ def test_so_is_one_whose_errors_are_translated():
     guard = command(key="stream", timeout=None, registry=registry)
     virtual_time(dropped(lambda stream: translated(guard(stream), Flavour.ASYNC_GENERATOR, OSError), body))
     assert body.closed == [1]
+
+
+@pytest.mark.parametrize("breaker", [circuitbreaker.CircuitBreaker, pybreaker.CircuitBreaker])
+def test_so_is_one_of_the_breakers_of_other_libraries(breaker):
+    body = Body(Registry())
+    virtual_time(dropped(breaker(), body))
+    assert len(body.closed) == 1
 
 
 async def used(client):
