@@ -65,7 +65,7 @@ while True:
     try:
         sent = yield item
     except GeneratorExit:
-        await source.aclose()
+        await lease.close(source)
         raise
     except BaseException as injected:
         step = source.athrow(injected)

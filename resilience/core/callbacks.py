@@ -64,8 +64,16 @@ def check_plain(callback: object, name: str, parameters: str | None = None) -> N
 
 
 def call_back(callback: Callable[..., T], args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> T:
-    """Call *callback*; came_of_callback() knows what it raises."""
-    return callback(*args, **kwargs) if kwargs else callback(*args)
+    """Call *callback*; came_of_callback() knows what it raises.
+
+    Raises:
+        RuntimeError: It raised StopIteration, as next() does of what is empty. In a generator that would look like its
+            end; coroutines and generators do the same (PEP 479).
+    """
+    try:
+        return callback(*args, **kwargs) if kwargs else callback(*args)
+    except (StopIteration, StopAsyncIteration) as error:
+        raise RuntimeError(f"a callback raised {type(error).__name__}") from error
 
 
 _MARK: Final = call_back.__code__

@@ -210,8 +210,7 @@ class TaskRace:
     async def _clear(self) -> None:
         """Cancel the others and wait until they have ended, even if we are cancelled meanwhile."""
         cancelled: asyncio.CancelledError | None = None
-        for rival in self.rivals:
-            rival.cancel()
+        self.forsake()
         while pending := [rival for rival in self.rivals if not rival.done()]:
             try:
                 await asyncio.wait(pending)

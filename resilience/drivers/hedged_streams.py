@@ -36,7 +36,7 @@ class StreamAttempt:
         ag_running: Never so: whoever asks for a step waits until it has ended.
     """
 
-    __slots__ = ("_answer", "_request", "first", "taken", "task")
+    __slots__ = ("_answer", "_is_left", "_request", "first", "taken", "task")
     ag_running = False
     task: asyncio.Task[None]
 
@@ -44,6 +44,7 @@ class StreamAttempt:
         self.taken = taken
         self._answer: asyncio.Future[Any] = loop.create_future()  # of the step that was asked for last
         self._request: asyncio.Future[tuple[str, tuple[Any, ...]]] = loop.create_future()  # the next
+        self._is_left = False
         self.first = self._answer
 
     def begin(self, make: Callable[[], AsyncGenerator[Any, Any]], ended: Callable[[], object]) -> asyncio.Task[None]:
@@ -68,9 +69,14 @@ class StreamAttempt:
         if self._is_at_rest():
             await self._ask("aclose")
         elif not self.task.done():  # an interrupt left it in a step
-            self.task.cancel()
+            self.leave()
         if not self.task.done():
             await asyncio.wait((self.task,))
+
+    def leave(self) -> None:
+        """Cancel it; nobody asks for another step, so its generator is closed even if that goes on all the same."""
+        self._is_left = True
+        self.task.cancel()
 
     def _is_at_rest(self) -> bool:
         return self._answer.done() and not self._request.done() and not self.task.done()
@@ -106,6 +112,8 @@ class StreamAttempt:
             source = make()
             while step != "aclose":
                 self._answer.set_result(await getattr(source, step)(*args))
+                if self._is_left:  # a loser that goes on all the same
+                    return
                 self._request = asyncio.get_running_loop().create_future()
                 step, args = await self._request
             await source.aclose()
@@ -133,11 +141,12 @@ class StreamAttempt:
 class StreamRace(TaskRace):
     """The race of one async generator for its first item."""
 
-    __slots__ = ("_attempts",)
+    __slots__ = ("_attempts", "_chosen")
 
     def __init__(self, starter: Starter, take: Callable[[Grip], object], clock: Callable[[], float], make: Make,
                  args: tuple[Any, ...], kwargs: Mapping[str, Any], after: float) -> None:
         self._attempts: list[StreamAttempt] = []
+        self._chosen: StreamAttempt | None = None
         super().__init__(starter, take, clock, make, args, kwargs, after)  # type: ignore[arg-type]
 
     async def lost(self, error: BaseException) -> bool:
@@ -148,17 +157,14 @@ class StreamRace(TaskRace):
         ours = self.primary_cancelled and self._task.uncancel() <= self._cancelling
         try:
             if not is_interrupt(error) or ours:
-                await self._decided()
-            winner = self._winner()
-            if winner is not None:
-                self.rivals.remove(winner.task)
+                self._chosen = await self._decided()
         finally:
             await self._clear()
-        return winner is not None
+        return self._chosen is not None
 
     def result(self) -> StreamAttempt:
         """The attempt that has won. The first one is closed, so that there is a slot too many."""
-        winner = self._winner()
+        winner = self._chosen
         assert winner is not None
         self._release(winner.taken)
         return winner
@@ -169,12 +175,23 @@ class StreamRace(TaskRace):
         self.rivals = [each.task for each in self._attempts]
         await self._clear()
 
-    async def _decided(self) -> None:
-        """Wait until an attempt has won, or all have failed."""
-        while self._winner() is None:
+    def forsake(self) -> None:
+        """As that of a call."""
+        if not self._loop.is_closed():
+            for attempt in self._attempts:
+                if attempt.task in self.rivals:
+                    attempt.leave()
+
+    async def _decided(self) -> StreamAttempt | None:
+        """Wait until an attempt has won, which is no rival then, or all have failed."""
+        while True:
+            for attempt in self._attempts:
+                if attempt.first.done() and _has_won(attempt.first):
+                    self.rivals.remove(attempt.task)
+                    return attempt
             pending = [each.first for each in self._attempts if not each.first.done()]
             if not pending:
-                return
+                return None
             await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
 
     def _begin(self, taken: Grip) -> asyncio.Task[Any]:
@@ -199,9 +216,6 @@ class StreamRace(TaskRace):
                 attempt.first.cancel()
         if not rival.cancelled():
             rival.exception()
-
-    def _winner(self) -> StreamAttempt | None:
-        return next((each for each in self._attempts if each.first.done() and _has_won(each.first)), None)
 
 
 def _has_won(first: asyncio.Future[Any]) -> bool:

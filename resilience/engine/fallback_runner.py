@@ -74,7 +74,7 @@ try:
         yield item
 finally:
     if hasattr(result, "aclose"):
-        await result.aclose()""",
+        await lease.close(result)""",
 }
 
 

@@ -65,8 +65,7 @@ try:
 except StopAsyncIteration:
     pass
 except BaseException:
-    if not source.ag_running:
-        await source.aclose()
+    await lease.close(source)
     raise{end}"""
 
 # What the consumer takes is not the stream's own time.
@@ -274,7 +273,7 @@ try:
     async for item in source:
         yield item
 finally:
-    await source.aclose()
+    await lease.close(source)
 return""",
 }
 
@@ -312,8 +311,7 @@ try:
 except StopAsyncIteration:
     return
 finally:
-    if not source.ag_running:
-        await source.aclose()"""}
+    await lease.close(source)"""}
 
 # What fails at the first target of a failover, or is refused, goes on to others as it would to a fallback.
 FAIL_OVER: Final = {flavour: text.replace("fall_back(error, ", "fail_over(error, event, started, ")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.callbacks import call_back
 from ..core.item_size import item_size
+from ..drivers.stream_leases import StreamEnd
 from .callables import transparent_frame
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ class Holding:
     async def hold_async(self, source: AsyncGeneratorType[Any, Any],
                          watch: StreamWatch | None) -> AsyncGenerator[Any, Any]:
         """As hold(), for an async generator; *watch* is told of each item that is held back."""
+        end = StreamEnd()
         try:
             for item in await self._collected(source, watch):
                 yield item
@@ -116,5 +118,4 @@ class Holding:
         except StopAsyncIteration:
             pass
         finally:
-            if not source.ag_running:  # else an interrupt left it in the midst of a step: nobody can close it
-                await source.aclose()
+            await end.close(source)

@@ -15,7 +15,6 @@ awaits once (Block): begun when the block is entered, resumed when it is left.
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import inspect
 import types
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..core.events import State
 from ..core.exception_groups import is_a
 from ..core.terms import Term
+from ..drivers.stream_leases import Closing
 from ..engine.call_accounting import ENDS_OF_ITERATION
 from ..engine.callables import look_like
 from ..engine.wrapper_spec import Flavour
@@ -184,7 +184,7 @@ def dressed(func: Callable[..., Any], call: Callable[..., Any], flavour: Flavour
         return (yield from call(func, args, kwargs))
 
     async def awaits_and_yields(*args: Any, **kwargs: Any) -> Any:
-        async with contextlib.aclosing(call(func, args, kwargs)) as items:
+        async with Closing(call(func, args, kwargs)) as items:
             async for item in items:
                 yield item
 
@@ -214,7 +214,7 @@ def _run_generator(attempt: Attempt) -> Generator[Any, Any, Any]:
 
 async def _run_async_generator(attempt: Attempt) -> AsyncIterator[Any]:
     with Run(attempt):
-        async with contextlib.aclosing(attempt.func(*attempt.args, **attempt.kwargs)) as items:
+        async with Closing(attempt.func(*attempt.args, **attempt.kwargs)) as items:
             async for item in items:
                 yield item
 

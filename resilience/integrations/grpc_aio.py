@@ -21,6 +21,7 @@ import grpc
 import grpc.aio
 
 from ..core.vendor_errors import RAISED_BY_GUARDS, as_vendor_error
+from ..drivers.stream_leases import StreamEnd
 from .grpc import Begun, RpcEnded, RpcGuards, in_time, method_name
 from .grpc_status import AioGuardRpcError
 
@@ -156,6 +157,7 @@ class _GuardedStream:
 
     async def messages(self) -> AsyncGenerator[Any, None]:
         """The messages; an async generator, as gRPC wants to have it."""
+        end = StreamEnd()
         try:
             while True:
                 self._is_read = True
@@ -173,7 +175,7 @@ class _GuardedStream:
         finally:
             items, self._items = self._items, None
             if items is not None:
-                await items.aclose()
+                await end.close(items)
 
     def _ended(self, _: Any) -> None:
         """Called by gRPC when the RPC has ended: who reads finds that out, but perhaps nobody reads any more."""
