@@ -327,7 +327,7 @@ def ours(*, max_concurrent: int | None = None) -> Proxy:
         }
         file = directory / "gateway.toml"
         file.write_text(_OURS % filled, encoding="utf-8")
-        return [sys.executable, "-m", "resilience.cli", "gateway", str(file), "--workers", "1"]
+        return [sys.executable, "-m", "resilience", "gateway", str(file), "--workers", "1"]
 
     return Proxy(name="ours", start=start)
 

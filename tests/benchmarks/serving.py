@@ -47,7 +47,7 @@ def serving(tables: str, core: int, *, path: str = "/", start_s: float = START_S
     with workplace() as directory:
         file = directory / "gateway.toml"
         file.write_text(_LISTENERS % (port, admin) + tables, encoding="utf-8")
-        command = [sys.executable, "-m", "resilience.cli", "gateway", str(file), "--workers", "1"]
+        command = [sys.executable, "-m", "resilience", "gateway", str(file), "--workers", "1"]
         with running(command, port=port, path=path, directory=directory, core=core, start_s=start_s) as pid:
             yield Serving(port=port, admin=admin, usage=Usage(pid))
 

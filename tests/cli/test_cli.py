@@ -15,6 +15,7 @@ import urllib.request
 import pytest
 
 from resilience import cli
+from resilience.cli import check
 from resilience.gateway.config import file as gateway_file
 from resilience.gateway.config import registry as registry_file
 from tests.drivers.until import until
@@ -137,7 +138,7 @@ def test_an_interrupt_before_anything_is_ready_is_no_traceback(resilience, monke
     def interrupted(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_check", interrupted)
+    monkeypatch.setattr(check, "run", interrupted)
     run = resilience("check", "x.toml")
     assert (130, "", "") == (run.returncode, run.stdout, run.stderr)
 
@@ -192,8 +193,8 @@ def test_check_without_a_file_says_what_it_needs():
 
 
 def test_check_tells_files_apart_by_the_tables_that_they_may_have():
-    assert {*cli._GATEWAY_TABLES, "registry", "shared"} == {*gateway_file.TABLES}
-    assert {*cli._REGISTRY_TABLES} == {*registry_file.TABLES}
+    assert {*check.GATEWAY_TABLES, "registry", "shared"} == {*gateway_file.TABLES}
+    assert {*check.REGISTRY_TABLES} == {*registry_file.TABLES}
 
 
 def test_check_says_that_a_good_file_is_fine(resilience, tmp_path):

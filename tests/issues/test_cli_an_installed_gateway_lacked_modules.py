@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from resilience import cli
+from resilience.cli import check
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,10 +30,10 @@ def test_an_install_has_every_package_of_the_tree() -> None:
     ("h2", r"h2 is not installed; this command needs the gateway extra")])
 def test_a_module_of_our_own_that_is_missing_is_not_laid_to_the_extra(
         monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, told: str) -> None:
-    def check(_: object) -> int:
+    def lacks(_: object) -> int:
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
-    monkeypatch.setattr(cli, "_check", check)
+    monkeypatch.setattr(check, "run", lacks)
     with pytest.raises(SystemExit) as ended:
         cli.main(["check", "gateway.toml"])
     assert ended.value.code == 2

@@ -32,7 +32,7 @@ from .services import ServiceConfig, read_service
 from .shared import SharedSettings
 from .shedding import SheddingSettings
 
-#: Also in resilience.cli, but for those that a registry's file has, too.
+#: Also in resilience.cli.check, but for those that a registry's file has, too.
 TABLES: Final = ("gateway", "private", "admin", "process", "filters", "identity", "access_log", "tracing", "shedding",
                  "registry", "shared", "services", "compositions", "routes")
 _log = logging.getLogger("resilience")

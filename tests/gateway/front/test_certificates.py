@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from resilience import ConfigError, Registry, cli
+from resilience import ConfigError, Registry
+from resilience.cli import check
 from resilience.gateway.config import CertificateSettings, TlsSettings
 from resilience.gateway.config.listeners import GatewaySettings
 from resilience.gateway.front.certificates import Notices, Validity
@@ -116,7 +117,7 @@ endpoints = ["http://127.0.0.1:9001"]
 path = "/*"
 service = "up"
 """)
-    assert " (1 service, 1 route)" == cli._check_gateway(str(file))
+    assert " (1 service, 1 route)" == check._check_gateway(str(file))
     assert "has expired on 2025-01-31 00:00 UTC" in caplog.text
 
 
