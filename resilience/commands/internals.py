@@ -183,6 +183,19 @@ class CommandInternals:
                                   f"{did_you_mean(name, live, before='; ')}", name)
         for name, value in changes.items():
             self.check_setting(name, value)
+        self.check_move(changes)
+
+    def check_move(self, changes: Mapping[str, Any]) -> None:
+        """Raise ConfigError if the *changes* move functions to worker threads, for which a policy is not."""
+        after = {kit: kit.meant(changes.get(kit.name, getattr(self.settings, kit.name)))
+                 for kit in kits() if kit.setting}
+        timeout = next(policy.timeout for kit, policy in after.items() if kit.name == "timeout")
+        if self.runtime.reserve is None or timeout in (None, self.declared.timeout):
+            return
+        for declaration, flavour in self._declarations():
+            for kit, policy in after.items():
+                if policy is not None and kit.suits is not None and flavour is Flavour.SYNC:
+                    kit.suits(policy, declaration, Flavour.THREAD, self.names[0])
 
     def meant(self, name: str, value: Any) -> Any:
         """The *value* of a setting as it is meant here: a plain number changes its own field and no other.

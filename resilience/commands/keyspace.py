@@ -75,6 +75,7 @@ class TablePort(Protocol):
     """What a keyspace needs of the table of its registry."""
 
     keyspaces: OrderedDict[weakref.ref[Keyspace], None]
+    keyed: weakref.WeakSet[Keyspace]
     commands: dict[str, Command]
     services: RegistryServices
 
@@ -175,6 +176,8 @@ class Keyspace:
         self._reference: weakref.ref[Keyspace] = weakref.ref(self)  # the table keeps no function alive
         self.orders = NO_SHARED_SETTINGS
         self.names: Mapping[str, str] = {}
+        with home.lock:
+            home.keyed.add(self)
 
     def commands(self) -> list[Command]:
         """The commands that there are at this moment."""

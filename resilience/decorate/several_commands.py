@@ -167,3 +167,5 @@ def _replaces(fn: Callable[..., Any], qualname: str, registry: Registry, below: 
         keyed = getattr(each, "resilience", None)
         if isinstance(keyed, KeyedCommands) and keyspace_of(keyed).home is table_of(registry):
             keyed.clear()
+            with table_of(registry).lock:
+                table_of(registry).keyed.discard(keyspace_of(keyed))
