@@ -132,13 +132,13 @@ class CommandTable:
         for command in commands:
             self.emitter.emit(CommandRemoved(command.key, command.group, self.services.clock()))
 
-    def sweep(self) -> None:
-        """Let go of idle keys, and of commands whose functions are gone: at once if nobody named them, else when idle.
+    def sweep(self, *, keys: bool = True) -> None:
+        """Let go of idle *keys*, and of commands without a function: at once if nobody named them, else when idle.
 
         Not if the reader is at work under the lock, for listeners hear of it.
         """
         departed = self.services.departed
-        if not (self.keyspaces or departed or self._orphans) or self._is_locked_here():
+        if not ((keys and self.keyspaces) or departed or self._orphans) or self._is_locked_here():
             return
         gone: list[Command] = []
         try:
@@ -147,7 +147,7 @@ class CommandTable:
                 while departed:
                     self._depart(departed.popleft(), now, gone)
                 self._forget_idle_orphans(now, gone)
-                for keyspace in self.living_keyspaces():
+                for keyspace in self.living_keyspaces() if keys else ():
                     keyspace.sweep(now, gone)
         finally:
             self.removed(gone)

@@ -187,6 +187,8 @@ class Keyspace:
         """The command with this key, or of the target with this name; None: there is none at this moment."""
         key = self.names.get(key, key)
         cell = self.table.get(key)
+        if cell is None and self.template.settings.failover is None:
+            return None
         cells = self.table.copy().values() if cell is None else (cell,)  # that of a target is in its key's
         return next((command for each in cells for command in each.commands if command.key == key), None)
 

@@ -50,7 +50,7 @@ def guard(fn: Any, declaration: Declaration, what: str, *, instead: bool = True)
     in_order(declaration.policies)
     _check_keyed(declaration)
     table = table_of(default_registry if declaration.registry is None else declaration.registry)
-    table.sweep()
+    table.sweep(keys=False)  # there may be many: a new one, or who reads them all, looks at them
     if callable(declaration.key) or declaration.named("failover") is not None:
         return with_several(fn, declaration, below)
     with table.lock:  # nobody is to meet a command without its function: it looks like one whose function is gone
