@@ -216,6 +216,8 @@ def _headers(lines: list[bytes]) -> dict[bytes, bytes]:
 def _check(status: int, headers: dict[bytes, bytes]) -> None:
     if status != 200:
         hint = ": redirects are not followed, name the final address" if 300 <= status < 400 else ""
+        if status == 503:
+            hint = ": it may have as many listeners as it takes; close another page, or raise its max_streams"
         if status == 401:
             hint = ": name a user and a password, as user:password@ before the host of its address"
         raise UpstreamError(f"the stream's server answered {status}{hint}")

@@ -189,7 +189,8 @@ class Telemetry:
             return
         queue = ticker.join()
         if queue is None:
-            await _respond(send, scope, 503, "text/plain", f"MaxConcurrentConnections reached: {ticker.max_listeners}")
+            most = f"MaxConcurrentConnections reached: {ticker.max_listeners}"  # Hystrix's words
+            await _respond(send, scope, 503, "text/plain", f"{most}; close a page that listens, or raise max_streams")
             return
         gone = asyncio.ensure_future(_disconnected(receive))
         try:

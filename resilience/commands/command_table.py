@@ -38,6 +38,7 @@ class CommandTable:
         commands: All of them, by key; changes under the lock.
         keyspaces: The functions with a callable for a key that have commands here; changes under the lock. A
             function that nobody has any more goes, and its commands follow when they are idle; see sweep().
+        keyed: All such functions that somebody has, with commands or without; changes under the lock.
         declared: Called after each decoration with the command and the names of the settings that it said anew,
             outside the lock and before the command is announced; None: nobody wants to know.
         cleanups: Called on the worker thread after each isolated call.
@@ -47,6 +48,7 @@ class CommandTable:
         self.services = RegistryServices(clock, random, Emitter(), threading.RLock())
         self.commands: dict[str, Command] = {}
         self.keyspaces: OrderedDict[weakref.ref[Keyspace], None] = OrderedDict()
+        self.keyed: weakref.WeakSet[Keyspace] = weakref.WeakSet()
         self.declared: Callable[[Command, Collection[str]], None] | None = None
         self.cleanups = self.services.cleanups
         self._pools: dict[str, WorkerPool] = {}
@@ -130,13 +132,13 @@ class CommandTable:
         for command in commands:
             self.emitter.emit(CommandRemoved(command.key, command.group, self.services.clock()))
 
-    def sweep(self) -> None:
-        """Let go of idle keys, and of commands whose functions are gone: at once if nobody named them, else when idle.
+    def sweep(self, *, keys: bool = True) -> None:
+        """Let go of idle *keys*, and of commands without a function: at once if nobody named them, else when idle.
 
         Not if the reader is at work under the lock, for listeners hear of it.
         """
         departed = self.services.departed
-        if not (self.keyspaces or departed or self._orphans) or self._is_locked_here():
+        if not ((keys and self.keyspaces) or departed or self._orphans) or self._is_locked_here():
             return
         gone: list[Command] = []
         try:
@@ -145,7 +147,7 @@ class CommandTable:
                 while departed:
                     self._depart(departed.popleft(), now, gone)
                 self._forget_idle_orphans(now, gone)
-                for keyspace in self.living_keyspaces():
+                for keyspace in self.living_keyspaces() if keys else ():
                     keyspace.sweep(now, gone)
         finally:
             self.removed(gone)
@@ -160,6 +162,10 @@ class CommandTable:
             else:
                 living.append(keyspace)
         return living
+
+    def templates(self) -> list[Command]:
+        """Of each keyed function, what stands for the commands of all keys to come. The caller holds the lock."""
+        return [keyspace.template for keyspace in self.keyed if not keyspace.is_fixed]
 
     def _depart(self, key: str, now: float, gone: list[Command]) -> None:
         """A function of the command with this *key* is gone."""

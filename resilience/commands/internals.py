@@ -11,6 +11,7 @@ a cycle, and outlive its eviction.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -32,19 +33,30 @@ from ..engine.kit import Afterwards, Kit
 from ..engine.registry_services import FunctionRef, RegistryServices
 from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError
-from ..policies.order import kit_named, kits, setting_kits
+from ..policies.order import kit_named, kits
 from ..policies.settings import Settings, live_settings, over
 from ..policies.shadow import Shadow
 
 _TRANSITIONS_KEPT: Final = 5
 _logger: Final = logging.getLogger("resilience")
 _BLAMING: Final = (*FAILED, Trigger.PROBE_FAILED)  # triggers that a failed call pulls
+_UNSAID: Final = Settings()  # of all commands without a function
 _COLLAPSED: Final = (int(Event.COLLAPSED),)
 
 
-def _policies(settings: Settings) -> dict[Kit, Any]:
+def _policies(settings: Settings) -> Mapping[Kit, Any]:
     """What the *settings* mean, by kit."""
-    return {kit: kit.meant(getattr(settings, kit.name)) for kit in setting_kits()}
+    return _unsaid_policies(kits()) if settings is _UNSAID else _meant(settings, kits())
+
+
+def _meant(settings: Settings, known: tuple[Kit, ...]) -> dict[Kit, Any]:
+    return {kit: kit.meant(getattr(settings, kit.name)) for kit in known if kit.setting}
+
+
+@functools.lru_cache(maxsize=1)
+def _unsaid_policies(known: tuple[Kit, ...]) -> dict[Kit, Any]:
+    """What it means that nothing was said, which each new command asks for."""
+    return _meant(_UNSAID, known)
 
 
 class _TransitionListener:
@@ -97,7 +109,7 @@ class CommandInternals:
                  derived_from: str | None) -> None:
         self.templates, self.derived_from = templates, derived_from
         self.idle: float | None = None
-        self.settings = self.declared = Settings()
+        self.settings = self.declared = _UNSAID
         self.stated: frozenset[str] = frozenset()
         self.elsewhere: frozenset[str] = frozenset()
         self.runtime = CommandRuntime(key, group, services, kits(), _TransitionListener(self))
@@ -171,6 +183,19 @@ class CommandInternals:
                                   f"{did_you_mean(name, live, before='; ')}", name)
         for name, value in changes.items():
             self.check_setting(name, value)
+        self.check_move(changes)
+
+    def check_move(self, changes: Mapping[str, Any]) -> None:
+        """Raise ConfigError if the *changes* move functions to worker threads, for which a policy is not."""
+        after = {kit: kit.meant(changes.get(kit.name, getattr(self.settings, kit.name)))
+                 for kit in kits() if kit.setting}
+        timeout = next(policy.timeout for kit, policy in after.items() if kit.name == "timeout")
+        if self.runtime.reserve is None or timeout in (None, self.declared.timeout):
+            return
+        for declaration, flavour in self._declarations():
+            for kit, policy in after.items():
+                if policy is not None and kit.suits is not None and flavour is Flavour.SYNC:
+                    kit.suits(policy, declaration, Flavour.THREAD, self.names[0])
 
     def meant(self, name: str, value: Any) -> Any:
         """The *value* of a setting as it is meant here: a plain number changes its own field and no other.
@@ -259,7 +284,7 @@ class CommandInternals:
             "has_fallback": declared.has_fallback or wanted.has_fallback,
             "fallback_max_concurrent": (wanted if wanted.has_fallback else declared).fallback_max_concurrent,
         }
-        self.declared = declared.changed(**news, **always)
+        self.declared = wanted if declared is _UNSAID else declared.changed(**news, **always)
         merged = self.declared if same else self.settings.changed(**news, **always)
         self.stated = shared(known | stated)
         try:
@@ -279,7 +304,7 @@ class CommandInternals:
         def restore() -> None:
             self.stated, self.declared = stated, declared
 
-        self.stated, self.declared = frozenset(), Settings()
+        self.stated, self.declared = frozenset(), _UNSAID
         return restore
 
     def collapsed(self, calls: int) -> None:
@@ -333,7 +358,8 @@ class CommandInternals:
         declared = self.declared
         if self.runtime.reserve is not None:  # a timeout that no function declares needs threads
             moved = settings.timeout is not None and settings.timeout != declared.timeout
-            settings = settings.changed(isolation="thread" if moved else declared.isolation)
+            isolation = "thread" if moved else declared.isolation
+            settings = settings if settings.isolation == isolation else settings.changed(isolation=isolation)
         old, self.settings = self.settings, settings
         try:
             return self.runtime.apply(_policies(settings), _policies(old), settings, pool)

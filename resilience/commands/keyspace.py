@@ -75,6 +75,7 @@ class TablePort(Protocol):
     """What a keyspace needs of the table of its registry."""
 
     keyspaces: OrderedDict[weakref.ref[Keyspace], None]
+    keyed: weakref.WeakSet[Keyspace]
     commands: dict[str, Command]
     services: RegistryServices
 
@@ -175,6 +176,8 @@ class Keyspace:
         self._reference: weakref.ref[Keyspace] = weakref.ref(self)  # the table keeps no function alive
         self.orders = NO_SHARED_SETTINGS
         self.names: Mapping[str, str] = {}
+        with home.lock:
+            home.keyed.add(self)
 
     def commands(self) -> list[Command]:
         """The commands that there are at this moment."""
@@ -184,6 +187,8 @@ class Keyspace:
         """The command with this key, or of the target with this name; None: there is none at this moment."""
         key = self.names.get(key, key)
         cell = self.table.get(key)
+        if cell is None and self.template.settings.failover is None:
+            return None
         cells = self.table.copy().values() if cell is None else (cell,)  # that of a target is in its key's
         return next((command for each in cells for command in each.commands if command.key == key), None)
 

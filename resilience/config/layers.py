@@ -43,7 +43,7 @@ from .commands import (
 )
 from .document import Document
 from .hints import unknown
-from .live_settings import declared, refusal
+from .live_settings import declared, refusal, refused_move
 from .mistakes import Mistake, Place, shown
 from .patches import Entry, with_pools
 from .targets import REFERENCE, TargetError, check_exists
@@ -112,6 +112,11 @@ class Tables:
                     mistakes.append(leaves[name].place.mistake(why))
                 value = said
             values[name] = value
+        why = refused_move(command, values)
+        if why is not None:
+            if "timeout" in own:
+                mistakes.append(leaves["timeout"].place.mistake(why))
+            values["timeout"] = declared(command).timeout
         return Effective(values, leaves, mistakes)
 
     def _leaves(self, command: Command) -> tuple[dict[str, SourcedValue], set[str]]:

@@ -32,6 +32,15 @@ def refusal(command: Command, name: str, value: Any) -> str | None:
     return None
 
 
+def refused_move(command: Command, values: Mapping[str, Any]) -> str | None:
+    """Why the *values* cannot be in force together, each of which can, for a timeout that moves calls to threads."""
+    try:
+        internals_of(command).check_move(values)
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
 def changed(command: Command, values: Mapping[str, Any]) -> Change | None:
     """Bring *values* into force; None if they are."""
     news = {name: value for name, value in values.items() if getattr(command.settings, name) != value}

@@ -296,8 +296,9 @@ class Overlay:
     def _check(self, tables: Tables, plan: _Plan) -> None:
         """Raise if some command cannot be what *tables* say; put the fresh patches in place, each configured before."""
         changes: list[Change] = []
-        with table_of(self._registry).lock:
-            mistakes = [mistake for command in self._registry if command not in plan.doomed
+        table = table_of(self._registry)
+        with table.lock:
+            mistakes = [mistake for command in (*self._registry, *table.templates()) if command not in plan.doomed
                         for mistake in tables.effective(command).mistakes] + plan.rehearsal.mistakes(tables)
             if not mistakes:
                 changes = [change for patch in plan.fresh if patch.is_alone for command in patch.commands

@@ -89,8 +89,10 @@ class Declaration:
     is_derived: bool = False
     whole: bool = False
     usual: frozenset[str] = frozenset()
+    _names: tuple[str, ...] = attrs.field(init=False, repr=False, eq=False)  # of the policies
 
     def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "_names", tuple(kit_of(policy).name for policy in self.policies))
         cache = self.named("cache")
         if cache is not None and cache.by is not None and flavour_of(cache.by) is not Flavour.SYNC:
             raise ConfigError(f"by must be a plain function, for nobody would await what {cache.by!r} returns", "by")
@@ -103,7 +105,19 @@ class Declaration:
 
     def named(self, name: str) -> Any:
         """The policy whose setting has this *name*, or None."""
-        return next((policy for policy in self.policies if kit_of(policy).name == name), None)
+        return self.policies[self._names.index(name)] if name in self._names else None
+
+    def of_key(self, key: str, template: str) -> Declaration:
+        """The same for one *key* of a function; all keys share the *template*.
+
+        Raises:
+            ConfigError: The key is empty, or no string.
+        """
+        text()(self, attrs.fields(Declaration).key, key)  # all else has been checked
+        one: Any = object.__new__(Declaration)
+        said: Any = self.__getstate__()
+        one.__setstate__({**said, "key": key, "templates": (template,)})
+        return one  # type: ignore[no-any-return]
 
     def asks_for_timeout(self) -> bool:
         """Whether a timeout was asked for, and is not just there by default."""

@@ -50,7 +50,7 @@ def guard(fn: Any, declaration: Declaration, what: str, *, instead: bool = True)
     in_order(declaration.policies)
     _check_keyed(declaration)
     table = table_of(default_registry if declaration.registry is None else declaration.registry)
-    table.sweep()
+    table.sweep(keys=False)  # there may be many: a new one, or who reads them all, looks at them
     if callable(declaration.key) or declaration.named("failover") is not None:
         return with_several(fn, declaration, below)
     with table.lock:  # nobody is to meet a command without its function: it looks like one whose function is gone
@@ -78,12 +78,12 @@ def guard_alike(fn: Any, guarded: Any) -> Any:
     known: Guard = getattr(guarded, GUARD)
     internals = internals_of(known.command)
     with table_of(known.registry).lock:
-        flavour, cannot = running_of(fn, known.declaration, known.command.key)
-        for name, why in cannot.items():  # said by a file, or by the handle
+        running = running_of(fn, known.declaration, known.command.key)
+        for name, why in running.cannot.items():  # said by a file, or by the handle
             if getattr(internals.settings, name) not in (None, getattr(internals.declared, name)):
                 raise ConfigError(f"{known.command.key}: {why}", name)
-        return wrap(fn, known.declaration, Entry(known.registry, known.command, False, [], (), flavour, cannot,
-                                                   known.accounting, None))
+        return wrap(fn, known.declaration, Entry(known.registry, known.command, False, [], (), running,
+                                                 known.accounting, None))
 
 
 def _check_keyed(declaration: Declaration) -> None:

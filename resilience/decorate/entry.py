@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..commands.command import Command, internals_of
@@ -28,7 +28,7 @@ from .agreement import agree
 from .declaration import Declaration
 from .failover_parts import called_at
 from .redefinition import is_redefinition
-from .running import running_of
+from .running import Running, running_of
 from .wrapper_stack import Guard, check_apart, is_above, key_beneath
 
 
@@ -40,14 +40,14 @@ class Entry(NamedTuple):
     is_new: bool
     afterwards: list[Afterwards]
     news: tuple[str, ...]
-    flavour: Flavour
-    cannot: Mapping[str, str]
+    running: Running
     accounting: CallAccounting
     fall_back: Callable[..., Any] | None
 
 
-def enter(fn: Callable[..., Any], declaration: Declaration, below: Guard | None) -> Entry:
-    """Check everything, then change the command, or make it."""
+def enter(fn: Callable[..., Any], declaration: Declaration, below: Guard | None,
+          running: Running | None = None) -> Entry:
+    """Check everything, then change the command, or make it; how it is *running* was found for another key."""
     module, qualname = name_of(fn)
     assert not callable(declaration.key)
     name, group = f"{module}.{qualname}", declaration.group or said(fn, USUAL_GROUP, str) or module
@@ -55,10 +55,10 @@ def enter(fn: Callable[..., Any], declaration: Declaration, below: Guard | None)
     if declaration.is_derived and declaration.key is not None:
         name = declaration.key
     key = declaration.key or (name if below is None or below.declaration.key is not None else below.command.key)
-    flavour, cannot = running_of(fn, declaration, key)
+    running = running_of(fn, declaration, key) if running is None else running
+    flavour, settings, stated = running.flavour, running.settings, running.stated
     registry = default_registry if declaration.registry is None else declaration.registry
     table = table_of(registry)
-    settings, stated = declaration.settings(flavour)
     fallback = declaration.named("fallback")
     with table.lock:
         known, key, redefined = _known(fn, declaration, below, table, key, name)
@@ -74,7 +74,7 @@ def enter(fn: Callable[..., Any], declaration: Declaration, below: Guard | None)
             account = accounting.fallback
             fall_back = None if account is None else fallback_runner(fallback, account, flavour, fn)
             pool: Callable[[], WorkerPool] | None = None
-            if flavour is Flavour.THREAD or declaration.may_move(flavour):
+            if flavour is Flavour.THREAD or running.may_move:
                 table.check_pool(command.group, declaration.pool, key)
                 pool = functools.partial(table.pool, command.group, declaration.pool, key)
             if flavour is not Flavour.THREAD and pool is not None:
@@ -85,8 +85,8 @@ def enter(fn: Callable[..., Any], declaration: Declaration, below: Guard | None)
                 table.forgo(command)
             raise
         if known is None and not table.add(command):  # a signal handler or a finalizer was here too
-            return enter(fn, declaration, below)
-    return Entry(registry, command, known is None, afterwards, news, flavour, cannot, accounting, fall_back)
+            return enter(fn, declaration, below, running)
+    return Entry(registry, command, known is None, afterwards, news, running, accounting, fall_back)
 
 
 def _known(fn: Callable[..., Any], declaration: Declaration, below: Guard | None, table: CommandTable, key: str,
@@ -114,19 +114,19 @@ def wrap(fn: Callable[..., Any], declaration: Declaration, entry: Entry,
     site = _site(fn, declaration, entry, apart)
     if prepare is not None:
         prepare(site)
-    if declaration.may_move(entry.flavour):
+    if entry.running.may_move:
         guarded = compiled(site, lambda here: _movable(
             here, functools.partial(_compile_moved, fn, declaration, entry, apart, site.fall_back, prepare),
             internals_of(command).runtime))
     else:
         guarded = compiled(site)
     if declaration.raise_as is not None:
-        guarded = translated(guarded, entry.flavour, declaration.raise_as)
+        guarded = translated(guarded, entry.running.flavour, declaration.raise_as)
     wrapper: Any = wrap_like(guarded, fn)
     guarded.resilience = command  # after wrap_like(), which may have copied another's
     setattr(guarded, GUARD, Guard(weakref.ref(wrapper), fn, declaration, command, entry.registry, entry.accounting))
     with table_of(entry.registry).lock:
-        internals_of(command).guards(guarded, entry.cannot)
+        internals_of(command).guards(guarded, entry.running.cannot)
     return wrapper
 
 
@@ -137,9 +137,9 @@ def rehearse(fn: Callable[..., Any], declaration: Declaration, entry: Entry) -> 
 
 def _site(fn: Callable[..., Any], declaration: Declaration, entry: Entry,
           apart: Callable[..., str] | None) -> Site:
-    return Site(fn=fn, flavour=entry.flavour, chain=declaration.chain(), runtime=internals_of(entry.command).runtime,
-                accounting=entry.accounting, fall_back=entry.fall_back, apart=apart,
-                called=called_at(fn, declaration))
+    return Site(fn=fn, flavour=entry.running.flavour, chain=declaration.chain(),
+                runtime=internals_of(entry.command).runtime, accounting=entry.accounting, fall_back=entry.fall_back,
+                apart=apart, called=called_at(fn, declaration))
 
 
 def _movable(here: Any, compile_there: Callable[[], Any], runtime: CommandRuntime) -> Any:
@@ -160,7 +160,8 @@ def _compile_moved(fn: Callable[..., Any], declaration: Declaration, entry: Entr
                    apart: Callable[..., str] | None, fall_back: Callable[..., Any] | None,
                    prepare: Callable[[Site], object] | None) -> Any:
     """The wrapper for worker threads, below the layers of the other: what a cache keeps is kept wherever calls run."""
-    site = _site(fn, declaration, entry._replace(flavour=Flavour.THREAD, fall_back=fall_back), apart)
+    there = entry.running._replace(flavour=Flavour.THREAD)
+    site = _site(fn, declaration, entry._replace(running=there, fall_back=fall_back), apart)
     if prepare is not None:
         prepare(site)
     site.is_beneath_layers = site.is_beneath_layers or site.has("cache")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ..engine.callables import flavour_of
 from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError
+from ..policies.settings import Settings
 from .declaration import Declaration
 
 # Settings that cannot be in force for a function, each with the reason; commands keep these mappings as they are.
@@ -28,7 +29,35 @@ _DECORATED_WITHOUT: Final[Mapping[str, str]] = {
                "decorate it with timeout=... or isolation='thread'"}
 
 
-def running_of(fn: Callable[..., Any], declaration: Declaration, key: str) -> tuple[Flavour, Mapping[str, str]]:
+class Running(NamedTuple):
+    """How a function is run; the same for all keys of a keyed one.
+
+    Attributes:
+        flavour: The way.
+        cannot: Settings that cannot be in force for it, each with the reason.
+        may_move: It runs on a worker thread once a file or its handle says a timeout.
+        settings: What its declaration means for it.
+        stated: The settings that this says anything about.
+    """
+
+    flavour: Flavour
+    cannot: Mapping[str, str]
+    may_move: bool
+    settings: Settings
+    stated: frozenset[str]
+
+
+def running_of(fn: Callable[..., Any], declaration: Declaration, key: str) -> Running:
+    """How *fn* is to be run.
+
+    Raises:
+        ConfigError: It cannot be run as its *declaration* says.
+    """
+    flavour, cannot = _checked(fn, declaration, key)
+    return Running(flavour, cannot, declaration.may_move(flavour), *declaration.settings(flavour))
+
+
+def _checked(fn: Callable[..., Any], declaration: Declaration, key: str) -> tuple[Flavour, Mapping[str, str]]:
     """How *fn* is to be run, and the settings that cannot be in force for it, each with the reason."""
     own = flavour_of(fn)
     flavour, timeout = declaration.runs(own), declaration.named("timeout")

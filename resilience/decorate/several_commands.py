@@ -23,6 +23,7 @@ from .declaration import Declaration
 from .entry import Entry, bring_into_force, enter, forsake, rehearse, wrap
 from .failover_parts import FailoverParts
 from .redefinition import now_under
+from .running import Running
 from .wrapper_stack import Guard, check_apart
 
 
@@ -43,7 +44,7 @@ def with_several(fn: Callable[..., Any], declaration: Declaration, below: Guard 
     rehearsed = attrs.evolve(declaration, key=name, registry=Registry(clock=registry.clock))
     rehearsal = enter(fn, rehearsed, below)
     rehearse(fn, rehearsed, rehearsal)
-    if rehearsal.flavour is Flavour.THREAD:
+    if rehearsal.running.flavour is Flavour.THREAD:
         table.check_pool(rehearsal.command.group, declaration.pool)
     _replaces(fn, qualname, registry, below)
 
@@ -52,14 +53,14 @@ def with_several(fn: Callable[..., Any], declaration: Declaration, below: Guard 
         apart = by if key == keyspace.overflow else None
         if parts is not None:
             return _of_targets(parts.of_key(key), table, apart)
-        return _of_key(fn, attrs.evolve(declaration, key=key, templates=(name,)), table, apart)
+        return _of_key(fn, declaration.of_key(key, name), rehearsal.running, table, apart)
 
     max_keys, idle = (DEFAULT_MAX_KEYS, DEFAULT_IDLE_S) if by is not None else (1, inf)
     keyspace = Keyspace(rehearsal.command, table, make,
                         max_keys=max_keys if declaration.max_keys is None else declaration.max_keys,
                         idle=idle if declaration.idle is None else declaration.idle)
     if by is not None:
-        guarded, accounting = dispatcher(keyspace, by, rehearsal.flavour), rehearsal.accounting
+        guarded, accounting = dispatcher(keyspace, by, rehearsal.running.flavour), rehearsal.accounting
     else:
         assert parts is not None
         keyspace.names = parts.names
@@ -72,7 +73,7 @@ def with_several(fn: Callable[..., Any], declaration: Declaration, below: Guard 
     guarded.resilience = KeyedCommands(keyspace)  # type: ignore[attr-defined]
     keyspace.wrapper = weakref.ref(wrapper)
     setattr(guarded, GUARD, Guard(weakref.ref(wrapper), fn, declaration, rehearsal.command, registry, accounting))
-    internals_of(rehearsal.command).guards(guarded, rehearsal.cannot)
+    internals_of(rehearsal.command).guards(guarded, rehearsal.running.cannot)
     return wrapper
 
 
@@ -85,10 +86,10 @@ def _admitted(keyspace: Keyspace, key: str) -> Callable[..., Any]:
         raise
 
 
-def _of_key(fn: Callable[..., Any], declaration: Declaration, table: CommandTable,
+def _of_key(fn: Callable[..., Any], declaration: Declaration, running: Running, table: CommandTable,
             apart: Callable[..., str] | None) -> Made:
-    """The command of one key of a function."""
-    entry = enter(fn, declaration, None)
+    """The command of one key of a function, of which all keys are *running* alike."""
+    entry = enter(fn, declaration, None, running)
     call = _compiled(wrap(fn, declaration, entry, apart))
     return _made(((entry, call),), call, table)
 
@@ -166,3 +167,5 @@ def _replaces(fn: Callable[..., Any], qualname: str, registry: Registry, below: 
         keyed = getattr(each, "resilience", None)
         if isinstance(keyed, KeyedCommands) and keyspace_of(keyed).home is table_of(registry):
             keyed.clear()
+            with table_of(registry).lock:
+                table_of(registry).keyed.discard(keyspace_of(keyed))

@@ -8,7 +8,7 @@ caller of apply() holds the registry's lock.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..core.adaptive import AdaptiveLimiter
@@ -37,7 +37,7 @@ class InForce(Protocol):
     def isolation(self) -> str: ...
 
 
-def _threads(policies: dict[Kit, Any], shadow: tuple[str, ...]) -> int:
+def _threads(policies: Mapping[Kit, Any], shadow: tuple[str, ...]) -> int:
     """How many threads stand behind the slots: as many; without a limit that refuses, the default number at least."""
     bounds = {kit: kit.width(policy) for kit, policy in policies.items()
               if kit.width is not None and policy is not None}
@@ -47,7 +47,7 @@ def _threads(policies: dict[Kit, Any], shadow: tuple[str, ...]) -> int:
     return max(limit, DEFAULT_THREADS) if any(kit.name in shadow for kit in bounds) else limit
 
 
-def _timeout(policies: dict[Kit, Any]) -> float | None:
+def _timeout(policies: Mapping[Kit, Any]) -> float | None:
     return next((policy.timeout for kit, policy in policies.items() if kit.name == "timeout" and policy is not None),
                 None)
 
@@ -121,7 +121,7 @@ class CommandRuntime:
         """The policies that have machines, each with its machine."""
         return zip(self._kits, self._machines, strict=True)
 
-    def apply(self, new: dict[Kit, Any], old: dict[Kit, Any], settings: InForce,
+    def apply(self, new: Mapping[Kit, Any], old: Mapping[Kit, Any], settings: InForce,
               pool: Callable[[], WorkerPool] | None = None) -> list[Afterwards]:
         """Bring policies into force.
 

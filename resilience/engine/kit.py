@@ -17,8 +17,10 @@ decoration.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -32,6 +34,13 @@ if TYPE_CHECKING:
 
 #: What is left to do outside of the registry's lock after a change: a circuit's listeners are called there.
 Afterwards = Callable[[], None]
+_NUMBERS: Final = {int, float, NoneType}
+
+
+@functools.lru_cache(maxsize=256, typed=True)
+def _of_number(policy: Any, number: float | None) -> Any:
+    """The policy that a *number* stands for, which each new key of a keyed function asks for."""
+    return policy(number)
 
 
 def _stays(machine: Any, now: float) -> None:
@@ -238,7 +247,8 @@ class Kit:
         if self.principal is not None:
             if setting is self.policy:
                 raise wrong_kind(self.name, self.policy, setting)
-            return self.policy(setting)
+            policy: Any = self.policy
+            return _of_number(policy, setting) if type(setting) in _NUMBERS else policy(setting)
         if setting is None:
             return None
         raise wrong_kind(self.name, self.policy, setting)

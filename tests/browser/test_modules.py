@@ -65,6 +65,28 @@ def test_an_oversized_event_is_dropped_and_the_next_is_read(evaluate: Evaluate) 
     assert [["ok"], 2] == evaluate("sse", body)
 
 
+def test_a_long_line_is_looked_through_once_however_small_its_pieces_are(evaluate: Evaluate) -> None:
+    """It was looked through anew with each piece: 4 MB in pieces of a packet's size took half a minute."""
+    body = """
+        const split = String.prototype.split;
+        let looked = 0;
+        String.prototype.split = function (...by) { looked += this.length; return split.apply(this, by); };
+        const parser = new m.EventStreamParser();
+        const pieces = ['data: ', ...Array(1000).fill('a'.repeat(100)), '\\n', '\\n'];
+        const [found] = pieces.flatMap(piece => parser.feed(piece));
+        String.prototype.split = split;
+        return [found.length, looked];"""
+    assert [100_000, 100_008] == evaluate("sse", body)
+
+
+def test_the_end_of_a_line_that_was_too_long_does_not_end_its_event(evaluate: Evaluate) -> None:
+    body = """
+        const parser = new m.EventStreamParser({ maxLength: 10 });
+        const text = ['data: ' + 'a'.repeat(9), '\\n', 'data: same\\n\\n', 'data: ok\\n\\n'];
+        return [text.flatMap(piece => parser.feed(piece)), parser.oversized];"""
+    assert [["ok"], 1] == evaluate("sse", body)
+
+
 @pytest.mark.parametrize(
     ("call", "expected"),
     [

@@ -86,9 +86,9 @@ def test_what_the_handle_says_of_all_keys_stands_above_the_file(registry, guarde
 
 
 def test_a_mistake_about_all_keys_is_told_once_and_the_keys_go_on(registry, caplog):
-    guarded = command(key=lambda host: host, registry=registry, timeout=None, max_concurrent=None,
-                      breaker=CircuitBreaker(min_calls=10, open_for=5.0, open_max=6.0))(get)
     configuration = configure(registry, {"commands": {NAME: {"breaker": {"open_growth": 2.0, "open_for": 9.0}}}})
+    guarded = command(key=lambda host: host, registry=registry, timeout=None, max_concurrent=None,  # after the file
+                      breaker=CircuitBreaker(min_calls=10, open_for=5.0, open_max=6.0))(get)
     with caplog.at_level(logging.ERROR, "resilience"):
         for host in "abc":
             guarded(host)

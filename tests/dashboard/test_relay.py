@@ -127,6 +127,7 @@ async def test_an_unknown_host_is_a_502() -> None:
     [
         ([b"HTTP/1.1 404 Not Found\r\n\r\n"], b"answered 404"),
         ([b"HTTP/1.1 401 Unauthorized\r\n\r\n"], b"user:password@"),
+        ([b"HTTP/1.1 503 Service Unavailable\r\n\r\n"], b"close another page"),
         ([b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:22/\r\n\r\n"], b"redirects are not followed"),
         ([b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<p>"], b"no event stream"),
         ([b"HTTP/1.1 200 OK\r\n\r\n"], b"no event stream"),

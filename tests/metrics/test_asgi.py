@@ -111,7 +111,7 @@ async def test_one_connection_too_many_is_turned_away_in_hystrix_words(registry)
     await streams[0].hang_up()
     third = Connection(app, "/hystrix.stream")
 
-    assert (503, b"MaxConcurrentConnections reached: 2") == (status, body)
+    assert (503, b"MaxConcurrentConnections reached: 2; close a page that listens, or raise max_streams") == (status, body)
     assert 200 == (await third.begin())[0]
     await streams[1].hang_up()
     await third.hang_up()

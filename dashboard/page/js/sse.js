@@ -8,7 +8,8 @@ export class EventStreamParser {
   constructor({ maxLength = 4 * 1024 * 1024 } = {}) {
     this.maxLength = maxLength;
     this.oversized = 0;
-    this._rest = "";
+    this._pieces = []; // of the line that is not over yet, joined when it is: a long one comes in thousands
+    this._pending = 0; // their length
     this._data = [];
     this._length = 0;
     this._dropping = false;
@@ -21,11 +22,19 @@ export class EventStreamParser {
       if (text[0] === "\n") text = text.slice(1);
       this._skipLf = false;
     }
-    const lines = (this._rest + text).split(/\r\n|\n|\r/);
+    const lines = text.split(/\r\n|\n|\r/);
     this._skipLf = text.endsWith("\r");
-    this._rest = lines.pop();
-    if (this._rest.length > this.maxLength) {
-      this._rest = "";
+    const rest = lines.pop();
+    if (lines.length > 0) {
+      lines[0] = this._pieces.join("") + lines[0];
+      this._pieces = [];
+      this._pending = 0;
+    }
+    this._pieces.push(rest);
+    this._pending += rest.length;
+    if (this._pending > this.maxLength) {
+      this._pieces = [":"]; // what is left of the line is skipped as a comment is; it is not empty, which ends an event
+      this._pending = 1;
       this._drop();
     }
     const events = [];
