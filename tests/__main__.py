@@ -1,7 +1,7 @@
 """All tests: ``python -m tests [arguments of pytest]``.
 
 Without arguments there are two processes, if there are two processors, and each has about half of the work: those of the
-library's core, the page and all faults run beside those of the gateway, the registry, the fleet and the clients. Their
+library's core, the registry, the page and all faults run beside those of the gateway, the fleet and the clients. Their
 output comes at the end.
 """
 
@@ -15,7 +15,8 @@ from typing import Final
 
 #: What the second process runs.
 BESIDE: Final = [f"tests/{name}" for name in (
-    "config", "core", "engine", "decorate", "policies", "metrics", "testing", "issues", "dashboard", "browser")]
+    "config", "core", "engine", "decorate", "policies", "metrics", "testing", "issues", "dashboard", "discovery",
+    "browser")]
 
 
 def main(arguments: list[str]) -> int:
