@@ -18,6 +18,7 @@ from contextlib import aclosing
 from itertools import chain
 from typing import Any, Final, TypeVar
 
+import attrs
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector as PrometheusCollector
 
@@ -47,15 +48,25 @@ _STREAM_HEADERS: Final = [
 ]
 
 
+@attrs.define(eq=False)
+class _Audience:
+    """The listeners of one event loop, and the task that they have their ticks from."""
+
+    listeners: set[asyncio.Queue[list[bytes]]] = attrs.field(factory=set)
+    task: asyncio.Task[None] | None = None
+
+
 class Ticker:
     """Encodes a stream's tick every ``interval`` seconds while it has listeners, and hands it to each.
+
+    Each event loop has its own: that of a forked child, or one that comes after another was closed.
 
     Args:
         messages: Makes the tick's messages.
         interval: Seconds between ticks.
         ping: What a tick begins with, so that a dead connection is noticed although there is no data.
         opening: Makes what a new listener is told first, instead of waiting for a tick.
-        max_listeners: One more is turned away.
+        max_listeners: Of one loop; one more is turned away.
     """
 
     def __init__(self, messages: Callable[[], Iterator[str]], *, interval: float, ping: bytes,
@@ -63,17 +74,20 @@ class Ticker:
         self._messages, self._interval, self.ping = messages, interval, ping
         self._opening = opening
         self.max_listeners = max_listeners
-        self._listeners: set[asyncio.Queue[list[bytes]]] = set()
-        self._task: asyncio.Task[None] | None = None
+        self._audiences: dict[asyncio.AbstractEventLoop, _Audience] = {}
 
     def join(self) -> asyncio.Queue[list[bytes]] | None:
         """A queue that gets each tick; None: too many listen already."""
-        if len(self._listeners) >= self.max_listeners:
+        loop = asyncio.get_running_loop()
+        for closed in [each for each in self._audiences if each.is_closed()]:
+            del self._audiences[closed]
+        audience = self._audiences.setdefault(loop, _Audience())
+        if len(audience.listeners) >= self.max_listeners:
             return None
         queue: asyncio.Queue[list[bytes]] = asyncio.Queue(1)
-        self._listeners.add(queue)
-        if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._run(), name="resilience-ticker")
+        audience.listeners.add(queue)
+        if audience.task is None or audience.task.done():
+            audience.task = loop.create_task(self._run(audience.listeners), name="resilience-ticker")
         return queue
 
     def part(self, queue: asyncio.Queue[list[bytes]]) -> None:
@@ -82,12 +96,14 @@ class Ticker:
         Args:
             queue: What join() returned.
         """
-        self._listeners.discard(queue)
-        if not self._listeners and self._task is not None:
-            self._task.cancel()
-            self._task = None
+        for loop, audience in list(self._audiences.items()):
+            audience.listeners.discard(queue)
+            if not audience.listeners:
+                del self._audiences[loop]
+                if audience.task is not None and not loop.is_closed():
+                    audience.task.cancel()
 
-    async def _run(self) -> None:
+    async def _run(self, all_listeners: set[asyncio.Queue[list[bytes]]]) -> None:
         loop = asyncio.get_running_loop()
         due = loop.time() + self._interval
         while True:
@@ -95,9 +111,9 @@ class Ticker:
             due = min(max(due, now), now + self._interval)  # the loop's clock may have gone back
             await asyncio.sleep(due - now)
             due += self._interval
-            listeners = self._listeners.copy()  # whoever comes while the tick is made is told newer things than it has
+            listeners = all_listeners.copy()  # whoever comes while the tick is made is told newer things than it has
             chunks = [self.ping, *[chunk async for chunk in _encoded(self._messages())]]
-            for queue in listeners & self._listeners:
+            for queue in listeners & all_listeners:
                 if queue.empty():
                     queue.put_nowait(chunks)
 

@@ -113,7 +113,7 @@ def _gateway_arguments(one: argparse.ArgumentParser) -> None:
 def _gateway(options: argparse.Namespace) -> int:
     if options.print_config:
         return _print_config(options.config, options.workers)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # it would end this process until reloads are possible
+    _go_on_at_signals()
     sys.path.append("")  # filters are found where the gateway is started
     from resilience_dashboard import app as dashboard  # pyright: ignore[reportMissingImports]
 
@@ -139,6 +139,13 @@ def _gateway(options: argparse.Namespace) -> int:
     return 0
 
 
+def _go_on_at_signals() -> None:
+    """Let signals that ask for something end nothing: SIGHUP waits until reloads are possible."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    for ignored in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(ignored, signal.SIG_IGN)
+
+
 def _registry_arguments(one: argparse.ArgumentParser) -> None:
     one.add_argument("config", metavar="CONFIG.toml", nargs="?", help="the file (default: none is needed)")
     one.add_argument("--port", type=values.port, metavar="PORT",
@@ -146,18 +153,23 @@ def _registry_arguments(one: argparse.ArgumentParser) -> None:
 
 
 def _registry(options: argparse.Namespace) -> int:
+    _go_on_at_signals()
     import attrs
 
     from ..discovery.registry import server
     from ..gateway.config.registry import RegistryConfig
     from ..gateway.listeners import ServeError
 
-    config = RegistryConfig() if options.config is None else server.load(options.config)
-    if options.port is not None:
+    def read() -> RegistryConfig:
+        config = RegistryConfig() if options.config is None else server.load(options.config)
+        if options.port is None:
+            return config
         host = config.listener.bind.rpartition(":")[0]
-        config = attrs.evolve(config, listener=attrs.evolve(config.listener, bind=f"{host}:{options.port}"))
+        return attrs.evolve(config, listener=attrs.evolve(config.listener, bind=f"{host}:{options.port}"))
+
+    config = read()
     try:
-        server.run(config, ready=lambda: _announce_registry(config.url))
+        server.run(config, read, ready=lambda: _announce_registry(config.url))
     except ServeError as error:
         output.fail(str(error), 1)
     return 0

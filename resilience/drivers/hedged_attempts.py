@@ -28,8 +28,9 @@ from typing import Any, NamedTuple, Protocol
 from ..core.bulkhead import TOKEN
 from ..core.exception_groups import is_interrupt, matches
 from ..errors import BulkheadFullError, CallTimeoutError
-from .async_timeouts import no_task
+from .async_timeouts import GRACE, no_task
 from .deadline_context import deadline_error
+from .local_stalls import came_late
 from .system_clock import waited_clock
 from .workers import Job, ThreadIsolation
 
@@ -105,7 +106,8 @@ class TaskRace:
         self._inline = True  # the first is under way
         self._failed = self.primary_cancelled = False
         self.rivals: list[asyncio.Task[Any]] = []
-        self._timer: asyncio.TimerHandle | None = self._loop.call_later(after, self._launch, after)
+        self._timer: asyncio.Handle | None = None
+        self._wait(after)
 
     def stop(self) -> None:
         """The first attempt has ended: no other begins any more."""
@@ -155,8 +157,19 @@ class TaskRace:
         assert best is not None
         return best.result()
 
-    def _launch(self, after: float) -> None:
-        """The delay is over: begin a further attempt, if that is allowed now."""
+    def _wait(self, after: float) -> None:
+        """Begin a further attempt after so many seconds."""
+        timed = self._loop.time() + after
+        self._timer = self._loop.call_at(timed, self._launch, after, timed)
+
+    def _launch(self, after: float, timed: float, turns: int = GRACE) -> None:
+        """The delay is over: begin a further attempt, if that is allowed now.
+
+        After a stall of the loop, an answer that has come meanwhile is taken first; see async_timeouts.Fifo.due().
+        """
+        if turns and (turns < GRACE or came_late(self._loop.time() - timed)):
+            self._timer = self._loop.call_soon(self._launch, after, timed, turns - 1)
+            return
         now, starter = self._clock(), self._starter
         self._timer = None
         if self._failed or not starter.afford(now):
@@ -176,7 +189,7 @@ class TaskRace:
         n = len(self.rivals) + 1
         then = starter.launch_after(n, now)
         if then is not None:
-            self._timer = self._loop.call_later(then, self._launch, then)
+            self._wait(then)
         starter.began(n, after, now)
 
     def _begin(self, taken: Grip) -> asyncio.Task[Any]:
@@ -305,11 +318,11 @@ class JobRace:
         """
         try:
             while self._alive:
-                due = self._schedule.due
-                if due is not None and waited_clock() >= due:
-                    self._schedule.launch(self._begin)
                 job = self._next()
                 if job is None:
+                    due = self._schedule.due
+                    if due is not None and waited_clock() >= due:
+                        self._schedule.launch(self._begin)
                     continue
                 self._alive.remove(job)
                 if job.error is None:
@@ -332,6 +345,7 @@ class JobRace:
             if self._over is not None and waited_clock() >= self._over:
                 self._alive = [each for each in self._alive if not each.leave()]
                 self._over = None  # an attempt that could not be left has ended
+                self._schedule.stop()
             return None
         return job if job in self._alive else None
 

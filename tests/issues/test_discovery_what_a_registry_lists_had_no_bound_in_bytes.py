@@ -59,6 +59,15 @@ def test_what_another_registry_says_is_bounded_as_well() -> None:
         Copies(api.registry).merge(InstanceCopy.of(lease, NOW), lease.entry.instance, "10.0.0.9", NOW)
 
 
+def test_nor_does_another_registry_have_an_instance_grow_beyond_that() -> None:
+    api, other, later = full(), Api(), moment(1.0)
+    other.registry.register(instance(identity="a", metadata={"m": "y" * 424}, dirty_ms=later.unix_ms), "10.0.0.9", later)
+    lease: Any = other.registry.lease("SHOP", "a")
+    with pytest.raises(RefusedError, match="1024 characters"):
+        Copies(api.registry).merge(InstanceCopy.of(lease, later), lease.entry.instance, "10.0.0.9", later)
+    assert 1024 - 23 == api.registry.table.population.characters
+
+
 def test_a_list_is_compressed_for_whoever_takes_it_so(monkeypatch: pytest.MonkeyPatch) -> None:
     api, packed, make = Api(), list[int](), zlib.compressobj
 

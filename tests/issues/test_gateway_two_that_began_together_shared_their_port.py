@@ -37,6 +37,23 @@ def test_a_port_is_one_gateways_whose_workers_share_it(ours: ReservedPorts, host
     other.keep([])
 
 
+def test_of_two_that_are_bound_at_once_one_has_the_port(ours: ReservedPorts, monkeypatch: pytest.MonkeyPatch) -> None:
+    port, other, plain = f"127.0.0.1:{free_port()}", ReservedPorts(), socket.socket.bind
+
+    def bind(one: socket.socket, where: tuple[str, int]) -> None:
+        plain(one, where)
+        monkeypatch.undo()
+        other.reserve([port])
+
+    monkeypatch.setattr(socket.socket, "bind", bind)
+    with pytest.raises(ServeError):
+        ours.reserve([port])
+    workers = bound(port, shared=True)
+    for each in workers:
+        each.close()
+    other.keep([])
+
+
 def test_a_wider_or_narrower_address_of_a_port_that_is_ours_is_ours(ours: ReservedPorts) -> None:
     port = free_port()
     ours.reserve([f"127.0.0.1:{port}"])

@@ -119,14 +119,13 @@ async def test_one_connection_too_many_is_turned_away_in_hystrix_words(registry)
 
 async def test_the_ticker_runs_only_while_somebody_listens(app):
     ticker = app._tickers["/hystrix.stream"]
-    assert ticker._task is None
+    assert not ticker._audiences
     stream = Connection(app, "/hystrix.stream")
     await stream.begin()
-    assert ticker._task is not None
+    assert [1] == [len(audience.listeners) for audience in ticker._audiences.values()]
     await stream.hang_up()
 
-    assert ticker._task is None
-    assert not ticker._listeners
+    assert not ticker._audiences
 
 
 async def test_a_slow_listener_misses_ticks_instead_of_hoarding_them(registry):

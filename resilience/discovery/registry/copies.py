@@ -68,7 +68,7 @@ class Copies:
             now: The time.
 
         Raises:
-            RefusedError: It may not be here; nothing has changed.
+            RefusedError: It may not be here, or may not say what it says; at most its lease was renewed.
         """
         for each in (copy.version.era_ms, copy.version.stamp.ms, copy.override_stamp.ms, copy.left_by_its_clock_ms,
                      0 if instance is None else instance.dirty_ms):
@@ -112,6 +112,7 @@ class Copies:
         operated = copy if is_operated else lease
         version, said, shown = lease.version, lease.said, lease.entry.instance
         if is_newer:
+            self._table.check_room(instance, lease.source)
             version, said, shown = copy.version, copy.said, instance
             lease.duration_s = instance.duration_s
             lease.arrived = _ago(now, copy.arrived_ago_s)

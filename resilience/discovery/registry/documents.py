@@ -61,11 +61,12 @@ class Document:
 
 
 class Documents:
-    """The documents of one registry's snapshots. The last of each kind is kept."""
+    """The documents of one registry's snapshots. The last of each kind is kept, and of each application."""
 
     def __init__(self) -> None:
         self._buckets: dict[tuple[str, Form], dict[Bucket, _Piece]] = {}
         self._made: dict[tuple[str, Form], tuple[int, Document]] = {}
+        self._applications: tuple[int, dict[tuple[str, Form], Document]] = 0, {}
 
     def full(self, snapshot: Snapshot, form: Form) -> Document:
         """All applications."""
@@ -74,6 +75,18 @@ class Documents:
     def delta(self, snapshot: Snapshot, form: Form) -> Document:
         """What has changed, with the hash of everything."""
         return self._list("delta", snapshot, snapshot.changed, form)
+
+    def application(self, snapshot: Snapshot, name: str, form: Form) -> Document | None:
+        """One application; None: there is none of this *name*. Each gateway that follows one asks for it every time."""
+        found = snapshot.applications.get(name)
+        if found is None:
+            return None
+        if self._applications[0] != snapshot.version:
+            self._applications = snapshot.version, {}
+        made = self._applications[1]
+        if (name, form) not in made:
+            made[name, form] = Document(_application(found, form, {}, {}, outermost=True))
+        return made[name, form]
 
     def _list(self, kind: str, snapshot: Snapshot, applications: Mapping[str, Application], form: Form) -> Document:
         made = self._made.get((kind, form))
@@ -91,11 +104,6 @@ def of_some(entries: Mapping[str, Sequence[Entry]], form: Form) -> Document:
     """Applications with some of their instances, as for a virtual address."""
     applications = [Application.of(name, some) for name, some in entries.items()]
     return Document(_applications(applications, form, "-1", hashcode(applications), {}, {}))
-
-
-def of_application(application: Application, form: Form) -> Document:
-    """One application."""
-    return Document(_application(application, form, {}, {}, outermost=True))
 
 
 def of_instance(entry: Entry, form: Form) -> Document:

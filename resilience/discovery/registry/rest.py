@@ -18,7 +18,7 @@ import attrs
 
 from .bodies import registration
 from .claims import ClaimRefusedError, Claims, source_of
-from .documents import Document, Documents, of_application, of_instance, of_some
+from .documents import Document, Documents, of_instance, of_some
 from .entry import Entry
 from .instance import UNKNOWN, InvalidInstanceError
 from .instance_reading import instance_of, metadata_text, name_mistake, status_of, timestamp_of, upper
@@ -117,8 +117,8 @@ class RestApi:
         return _document(request, self._documents.delta(self._registry.snapshot(), request.form))
 
     def _application(self, request: Request, now: Moment, parts: Parts) -> Answer:
-        application = self._registry.snapshot().applications.get(upper(parts[1]))
-        return _NOT_FOUND if application is None else _document(request, of_application(application, request.form))
+        document = self._documents.application(self._registry.snapshot(), upper(parts[1]), request.form)
+        return _NOT_FOUND if document is None else _document(request, document)
 
     def _instance(self, request: Request, now: Moment, parts: Parts) -> Answer:
         lease = self._registry.lease(upper(parts[1]), parts[2])

@@ -17,6 +17,7 @@ import attrs
 from ...config import Document
 from ...config.hints import unknown
 from ...errors import ConfigError
+from ..logs.log_writer import folder_trouble
 from .addresses import is_shared
 from .compositions import CompositionConfig
 from .conflicts import conflicts_in
@@ -189,6 +190,7 @@ def load(path: str | os.PathLike[str]) -> GatewayConfig:
 def read_for_start(document: Document) -> GatewayConfig:
     """Check a gateway's file as read() does, and that lines can be written where its access log is to be.
 
+    Log where lists of endpoints cannot be kept: a gateway serves without them, too, but for its next start.
     A process that begins later by the same file does not ask: better serve without a log, which says so, than not.
 
     Args:
@@ -202,6 +204,12 @@ def read_for_start(document: Document) -> GatewayConfig:
     if trouble is not None:
         document.mistake(("access_log", "to"), trouble)
         document.finish()
+    for name, service in config.services.items():
+        keep = None if service.source is None else service.source.keep
+        trouble = None if keep is None else folder_trouble(os.path.dirname(os.path.realpath(keep)))
+        if trouble is not None:
+            place = document.place(("services", name, "source", "keep"))
+            _log.warning("%s", place.mistake(f"{trouble}, so that no list is kept"))
     return config
 
 

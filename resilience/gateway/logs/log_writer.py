@@ -111,14 +111,22 @@ def _ends_within_a_line(path: str | os.PathLike[str]) -> bool:
 
 def path_trouble(path: str | os.PathLike[str]) -> str | None:
     """Why no line can be written to the file of this *path*, which need not be there; None: it seems that one can."""
-    file = Path(path)
-    if file.is_dir():
-        return f"{file} is a folder, and no file"
-    if not file.exists() and not file.parent.is_dir():
-        return f"there is no folder {file.parent}"
-    if not (os.access(file, os.W_OK) if file.exists() else os.access(file.parent, os.W_OK | os.X_OK)):
-        return f"{file} cannot be written by this user"
-    return None
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return folder_trouble(os.path.dirname(os.path.realpath(path)))  # a link may lead into another folder
+    except OSError as error:
+        return f"{path} cannot be written: {error.strerror}"
+    if stat.S_ISDIR(mode):
+        return f"{path} is a folder, and no file"
+    return None if os.access(path, os.W_OK) else f"{path} cannot be written by this user"
+
+
+def folder_trouble(folder: str | os.PathLike[str]) -> str | None:
+    """Why no file can be made in a *folder*; None: it seems that one can."""
+    if not os.path.isdir(folder):
+        return f"there is no folder {folder}"
+    return None if os.access(folder, os.W_OK | os.X_OK) else f"this user can make no file in {folder}"
 
 
 class StreamSink:

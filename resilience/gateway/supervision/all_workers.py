@@ -71,6 +71,11 @@ async def send_clients_away(workers: Sequence[WorkerProcess]) -> None:
             _logger.warning("worker %d does not ask its clients to go elsewhere: %s", worker.number, answer)
 
 
+async def reopen_logs(workers: Sequence[WorkerProcess]) -> None:
+    """Have every worker write to the file that has the access log's name now, as each does within a second anyway."""
+    await _answers(workers, "reopen", None, ORDER_S)
+
+
 async def _reload(workers: Sequence[WorkerProcess], configuration: tuple[str, Any]) -> list[Any]:
     """Have *workers* take a configuration, in time or not at all. The clock is one for all processes of a machine."""
     return await _answers(workers, "reload", (*configuration, time.monotonic() + TAKE_S), RELOAD_S)

@@ -34,7 +34,7 @@ from ..config.changes import refuse_unchangeable
 from ..config.file import log_hints, read_for_start
 from ..listeners import Served, ServeError, check_free
 from ..open_files import allow_open_files
-from .all_workers import ORDER_S, distribute, send_clients_away
+from .all_workers import ORDER_S, distribute, reopen_logs, send_clients_away
 from .configuration_file import ConfigurationFile
 from .embedded_registry import EmbeddedRegistry
 from .fleet import Fleet, over
@@ -246,6 +246,7 @@ class Supervisor:
     def _signals(self) -> contextlib.AbstractContextManager[None]:
         return server.signals_heard({
             **dict.fromkeys(server.STOPPING, self.stop),
+            signal.SIGUSR1: lambda: self._begin(reopen_logs([*self.workers.values()])),
             signal.SIGHUP: functools.partial(self.reload_soon, f"the file {self.file}, as SIGHUP asks for")})
 
     def stop(self) -> None:

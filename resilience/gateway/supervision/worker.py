@@ -1,7 +1,7 @@
 """A worker: serves the gateway in a process of its own, and does what its supervisor asks over their channel.
 
 It ends when it is told to by SIGTERM, or when its supervisor is gone, which the end of its standard input says, even if
-the event loop hangs. SIGINT and SIGHUP are the supervisor's: a terminal sends them to all of its processes.
+the event loop hangs. Other signals are the supervisor's: a terminal sends some to all of its processes.
 
 What a worker answers: ``(number, True, result)`` or ``(number, False, reasons)``, and any number of
 ``(number, None, part)`` before, by the number of the question. Of its own accord it says ``(0, True, None)`` once it
@@ -116,7 +116,8 @@ class Answers:
         self._channel, self._gateway, self._listeners = channel, gateway, listeners
         self._verbs: Mapping[str, Callable[[Callable[[Any], None], Any], Awaitable[Any]]] = {
             "reload": self._reload, "report": self._report, "metrics": self._metrics, "steer": self._steer,
-            "sources": self._sources, "mirrors": self._mirrors, "send_away": self._send_away, "shared": self._shared}
+            "sources": self._sources, "mirrors": self._mirrors, "send_away": self._send_away, "shared": self._shared,
+            "reopen": self._reopen}
 
     async def run(self) -> None:
         """Answer until the supervisor is gone."""
@@ -179,6 +180,11 @@ class Answers:
 
     async def _send_away(self, part: Callable[[Any], None], argument: None) -> None:
         self._listeners.send_away()
+
+    async def _reopen(self, part: Callable[[Any], None], argument: None) -> None:
+        observer = self._gateway.observer
+        if observer is not None and observer.access_log is not None:
+            observer.access_log.reopen()
 
     async def _shared(self, part: Callable[[Any], None], argument: None) -> dict[str, Any]:
         shared, hints = self._gateway.shared, self._gateway.hints

@@ -18,7 +18,7 @@ from .channel import Channel
 
 _CODE = """\
 import signal
-for ignored in (signal.SIGINT, signal.SIGHUP):
+for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
     signal.signal(ignored, signal.SIG_IGN)
 import sys
 sys.path[:] = {path!r}
