@@ -9,8 +9,8 @@ the call (or hand it to the pool), run the function under its deadline, give
 everything back in reverse, then count. What each gate does stands in its kit
 (engine.kit); this template puts the pieces in their places and knows no policy by
 name. Each permit is given back exactly once, in the ``except`` that belongs to it, also where a rule or a listener that
-is asked on the way raises an interrupt. A call that succeeds reads the clock twice, whatever the chain's length. Numbers in the
-text are Outcomes and Events. Taking a slot and giving it back are written out because
+is asked on the way raises an interrupt. A call that succeeds reads the clock twice, whatever the chain's length.
+Numbers in the text are Outcomes and Events. Taking a slot and giving it back are written out because
 no signal handler's exception may fall between the two statements of each (core.bulkhead).
 
 With a retry all of this stands in a loop, and ``again`` says after a failed turn
