@@ -18,8 +18,8 @@ from typing import Any, Final
 _BELOW: Final = "resilience.errors:RejectedError"
 _HTTP: Final = {"status": ("5xx",), "refused": (_BELOW,)}
 #: Beside statuses, what a client finds wrong with a request before it is sent, and a wait for its own pool in vain.
-_REQUESTS: Final = {**_HTTP, "caller_faults": tuple(f"requests.exceptions:{name}" for name in (
-    "MissingSchema", "InvalidSchema", "InvalidURL", "InvalidHeader"))}
+_REQUESTS: Final = {**_HTTP, "caller_faults": (*(f"requests.exceptions:{name}" for name in (
+    "MissingSchema", "InvalidSchema", "InvalidURL")), f"{__name__}:is_header_of_caller")}
 _URLLIB3: Final = {**_HTTP, "caller_faults": ("urllib3.exceptions:LocationValueError",),
                    "refused": ("urllib3.exceptions:EmptyPoolError", _BELOW)}
 _URLLIB: Final = {**_HTTP, "caller_faults": ("ValueError", "http.client:InvalidURL")}
@@ -54,3 +54,8 @@ WELL_KNOWN: Final[Mapping[str, Mapping[str, Any]]] = {
 #: Of these, the functions that call themselves.
 RECURSIVE: Final = frozenset((
     "requests.sessions:Session.send", "urllib3.connectionpool:HTTPConnectionPool.urlopen"))
+
+
+def is_header_of_caller(error: Exception) -> bool:
+    """Whether requests refused a header that it was to send; one that the server has sent is an error of urllib3."""
+    return type(error).__name__ == "InvalidHeader" and not any(isinstance(each, Exception) for each in error.args)

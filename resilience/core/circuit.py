@@ -40,7 +40,7 @@ from .breaker import CircuitBreaker
 from .circuit_checkpoint import CircuitCheckpoint
 from .events import State, StateChanged, Trigger
 from .failures import Failures
-from .outcome import CUT_SHORT, FAILURE, REJECTED, SUCCESS, TIMEOUT
+from .outcome import CANCELLED, CUT_SHORT, FAILURE, REJECTED, SUCCESS, TIMEOUT
 from .reasons import FAILED, WORDS, verdict
 from .reentrance import MET, Guard
 from .stalls import NO_STALLS, Stalls
@@ -246,8 +246,13 @@ class Circuit:
 
     def _knock(self, now: float) -> Term | None:
         taken: list[Term] = []
-        if self._guard.ask(self._answer, now, taken) is MET:
-            return self.term if self.term.passes else None
+        try:
+            if self._guard.ask(self._answer, now, taken) is MET:
+                return self.term if self.term.passes else None
+        except BaseException:  # a listener was interrupted: its caller never gets the permit
+            for permit in taken:
+                self.settle(permit, CANCELLED, now, now)
+            raise
         return taken[0] if taken else None
 
     # -- under the lock; what these return is told when it is free

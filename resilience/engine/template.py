@@ -8,9 +8,9 @@ What the text says, from the outside in: ask the first gate, let the others admi
 the call (or hand it to the pool), run the function under its deadline, give
 everything back in reverse, then count. What each gate does stands in its kit
 (engine.kit); this template puts the pieces in their places and knows no policy by
-name. Each permit is given back exactly once, in the ``except`` that belongs to it. A
-call that succeeds reads the clock twice, whatever the chain's length. Numbers in the
-text are Outcomes and Events. Taking a slot and giving it back are written out because
+name. Each permit is given back exactly once, in the ``except`` that belongs to it, also where a rule or a listener that
+is asked on the way raises an interrupt. A call that succeeds reads the clock twice, whatever the chain's length.
+Numbers in the text are Outcomes and Events. Taking a slot and giving it back are written out because
 no signal handler's exception may fall between the two statements of each (core.bulkhead).
 
 With a retry all of this stands in a loop, and ``again`` says after a failed turn
@@ -28,8 +28,9 @@ which the end of ``asyncio.run()`` throws into a stream that nobody has closed.
 
 from __future__ import annotations
 
+import functools
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Final
 
 from ..core.outcome import CANCELLED, IGNORED, SUCCESS, Event
@@ -177,11 +178,7 @@ def _execution(spec: WrapperSpec) -> str:
         _indent(_without_slot(spec)) if held else "",
         "    now = clock()",
         _indent(UNTIMED) if times_first_items(spec) else "",
-        _indent(_late(spec)),
-        f"    outcome = {outcome}",
-        "    thrown = None" if flavour.is_generator else "",
-        "    failed = None" if spec.judges == "items" else "",
-        *(_indent(text) for text in _settled(spec, "outcome", failed=True)),
+        _indent(_settled(spec, outcome)),
         "    event = EVENT_OF[outcome]",
         _indent(RAISE_LATE) if _has_timers(spec) else "",
         "    raise",
@@ -191,7 +188,7 @@ def _execution(spec: WrapperSpec) -> str:
         "now = clock()",
         UNTIMED if times_first_items(spec) else "",
         LEAVE if spec.deadline else "if watch is not None:\n    watch.end()" if _has_timers(spec) else "",
-        *_settled(spec, str(SUCCESS), failed=False),
+        _settled_well(spec),
     )
 
 
@@ -204,7 +201,7 @@ def _dropped(spec: WrapperSpec, *, held: bool) -> str:
     back = _lines(
         next((gate.give_back_held for gate in gates if gate.takes_slot), "held.append(None)") if held else "",
         "now = clock()",
-        *_settled(spec, str(CANCELLED), failed=True),
+        _each_of(gate.settle.replace("{outcome}", str(CANCELLED)) for gate in gates),
     )
     refused = _refused(spec)
     return _lines(
@@ -252,16 +249,38 @@ def _acquired(spec: WrapperSpec, *, slots: bool) -> list[str]:
     return texts
 
 
-def _settled(spec: WrapperSpec, outcome: str, *, failed: bool) -> Iterator[str]:
-    """Tell the gates how the call ended; who weighs results hears of a good one when it is counted."""
-    for gate in spec.gates:
-        if failed or gate.weigh is None:
-            yield gate.settle.replace("{outcome}", outcome)
+def _settled(spec: WrapperSpec, outcome: str) -> str:
+    """Judge a call that failed, and tell the gates; if who judges is interrupted, the call was cut short."""
+    settle = [gate.settle.replace("{outcome}", "outcome") for gate in spec.gates if gate.settle]
+    judge = _lines(
+        _late(spec),
+        f"outcome = {outcome}",
+        "thrown = None" if spec.flavour.is_generator else "",
+        "failed = None" if spec.judges == "items" else "",
+    )
+    return _lines(f"outcome = {CANCELLED}" if settle else "", _each_of((judge, *settle)))
+
+
+def _settled_well(spec: WrapperSpec) -> str:
+    """Tell the gates of a good call, but for the one that weighs results: it hears of the call when it is counted."""
+    settle = [gate.settle.replace("{outcome}", str(SUCCESS)) for gate in spec.gates if gate.settle]
+    weighs = [gate.weigh is not None for gate in spec.gates if gate.settle]
+    told = _each_of(text for text, weigh in zip(settle, weighs, strict=True) if not weigh)
+    untold = _each_of(text for text, weigh in zip(settle, weighs, strict=True) if weigh)
+    if not told or not untold:
+        return told
+    return f"try:\n{_indent(told)}\nexcept BaseException:\n{_indent(untold)}\n    raise"
 
 
 def _refused(spec: WrapperSpec) -> str:
     """Give back what was acquired of a call that a further gate refused."""
-    return _lines(*_each(spec.gates, "refused", 0))
+    return _each_of(gate.refused for gate in spec.gates)
+
+
+def _each_of(texts: Iterable[str]) -> str:
+    """Do one after the other, all of them although one is interrupted: they call rules and listeners of the user."""
+    first, *further = [*filter(None, texts)] or [""]
+    return functools.reduce(lambda done, text: f"try:\n{_indent(done)}\nfinally:\n{_indent(text)}", further, first)
 
 
 def _without_slot(spec: WrapperSpec) -> str:

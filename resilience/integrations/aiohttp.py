@@ -1,16 +1,20 @@
 """Client middleware for aiohttp: every request of a session is a guarded call, from its first byte to its body's end.
 
 aiohttp gives the connection of a response back when its body has come, or when it is closed, released or dropped. So
-the call ends there; see resilience.integrations.http_exchange. The call of a WebSocket ends with its handshake:
+the call ends there; see resilience.integrations.http_exchange. It says so in a callback, and a task ends the call then;
+a request that follows waits for that, since it may want the slot. The call of a WebSocket ends with its handshake:
 sessions that last for hours would make any limit meaningless.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import contextvars
 import functools
 import sys
 import traceback
+import weakref
 from collections.abc import AsyncGenerator
 from http import HTTPStatus
 from typing import Any, Final
@@ -23,7 +27,7 @@ from ..commands.keyed_commands import KeyedCommands
 from ..core.exception_groups import is_a
 from ..engine.judging import Head
 from .aiohttp_pool import waited_for_pool
-from .http_exchange import OURS, AsyncHold, ClientTerms, Exchanges, end_of, leave_async
+from .http_exchange import OURS, ClientTerms, Exchanges, Hold, end_of, leave_async
 from .request_mistakes import aiohttp_mistake
 
 __all__ = ["ResilienceMiddleware"]
@@ -103,6 +107,8 @@ class ResilienceMiddleware:
             request: What to send.
             handler: What sends it.
         """
+        if ending := _ending_in(asyncio.get_running_loop()):
+            await _until_ended(ending)
         try:
             response, exchange = await self._exchanges.begin_async(request, handler)
         except OURS as error:
@@ -110,11 +116,57 @@ class ResilienceMiddleware:
         if response.connection is None or response.status == HTTPStatus.SWITCHING_PROTOCOLS:  # there is no more to come
             await leave_async(exchange, _error_in(response.content))
         else:
-            response.connection.add_callback(functools.partial(_ended, AsyncHold(exchange), response.content))
+            response.connection.add_callback(functools.partial(_ended, _Hold(exchange), response.content))
         return response  # type: ignore[no-any-return]
 
 
-def _ended(hold: AsyncHold, content: Any) -> None:
+class _Hold(Hold):
+    """A Hold that is told of the end in callbacks of the event loop: a task ends the call, at once.
+
+    The callback of a connection runs in the context of the request that has opened it. The task has that of its own
+    request, so that listeners find the span that the call was made in.
+    """
+
+    __slots__ = ("_context", "_loop", "_token")
+
+    def __init__(self, exchange: Any) -> None:
+        super().__init__(exchange)
+        self._loop, self._context, self._token = asyncio.get_running_loop(), contextvars.copy_context(), object()
+
+    def end(self, error: BaseException | None = None) -> None:
+        """As Hold.end(); it may be called from a finalizer, in any thread."""
+        exchange = self._taken()
+        if exchange is not None and not self._loop.is_closed():
+            _ending_in(self._loop).add(self._token)
+            self._loop.call_soon_threadsafe(self._end_soon, exchange, error, context=self._context)
+
+    def _end_soon(self, exchange: Any, error: BaseException | None) -> None:
+        task = self._loop.create_task(leave_async(exchange, error))
+        _tasks.add(task)
+        task.add_done_callback(self._has_ended)
+
+    def _has_ended(self, task: asyncio.Task[None]) -> None:
+        _tasks.discard(task)
+        _ending_in(self._loop).discard(self._token)
+
+
+_tasks: Final[set[asyncio.Task[None]]] = set()  # a loop alone would let them be collected
+#: By loop, the tokens of those that have been told of the end, and whose calls are about to end.
+_ending: Final[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, set[object]]] = weakref.WeakKeyDictionary()
+
+
+def _ending_in(loop: asyncio.AbstractEventLoop) -> set[object]:
+    return _ending.setdefault(loop, set())
+
+
+async def _until_ended(ending: set[object]) -> None:
+    """Wait until those calls have ended that are about to."""
+    told = set(ending)
+    while not told.isdisjoint(ending):  # noqa: ASYNC110 - a turn of the loop or two, and no time
+        await asyncio.sleep(0)
+
+
+def _ended(hold: _Hold, content: Any) -> None:
     """The connection of a response was given back; what went wrong with its body, if anything did, is noted there."""
     hold.end(_error_in(content))
 

@@ -249,6 +249,12 @@ class _GuardedStream:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._call, name)
 
+    def cancel(self) -> Any:
+        """As the call's own; the guard hears of it at once, and not when a thread of gRPC has time to say so."""
+        is_cancelled = self._call.cancel()
+        self._settle()
+        return is_cancelled
+
     def __iter__(self) -> Iterator[Any]:
         return self
 

@@ -20,8 +20,6 @@ client's, ``CircuitOpenError`` and ``httpx.ConnectError`` for example.
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 import weakref
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, Final
@@ -348,35 +346,6 @@ class Hold:
             return self._exchange.pop()
         except IndexError:
             return None
-
-
-class AsyncHold(Hold):
-    """As Hold, for a client that tells the end from callbacks of its event loop: a task ends the call, at once.
-
-    The callback of a connection runs in the context of the request that has opened it. The task has that of its own
-    request, so that listeners find the span that the call was made in.
-    """
-
-    __slots__ = ("_context", "_loop")
-
-    def __init__(self, exchange: Any) -> None:
-        super().__init__(exchange)
-        self._loop, self._context = asyncio.get_running_loop(), contextvars.copy_context()
-
-    def end(self, error: BaseException | None = None) -> None:
-        """As Hold.end(); it may be called from a finalizer, in any thread."""
-        exchange = self._taken()
-        if exchange is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(_end_soon, self._loop, exchange, error, context=self._context)
-
-
-_ending: Final[set[asyncio.Task[None]]] = set()  # a loop alone would let them be collected
-
-
-def _end_soon(loop: asyncio.AbstractEventLoop, exchange: Any, error: BaseException | None) -> None:
-    task = loop.create_task(leave_async(exchange, error))
-    _ending.add(task)
-    task.add_done_callback(_ending.discard)
 
 
 def end_of(word: object) -> None:

@@ -44,7 +44,7 @@ def _discard(response: Any) -> None:
 
 _CLIENT: Final = ClientTerms(
     rejected=requests.ConnectionError, timed_out=requests.ReadTimeout, pool_errors=(EmptyPoolError,), host=_host,
-    caller_faults=(requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader, urllib3_mistake),
+    caller_faults=(requests.exceptions.InvalidURL, urllib3_mistake),  # InvalidHeader is what the server sent, here
     method=lambda request: (request.method or "GET").upper(), headers=lambda request: request.headers,
     may_repeat=lambda request: isinstance(request.body, (bytes, str, type(None))),
     discard=_discard)
