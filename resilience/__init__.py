@@ -2,6 +2,7 @@
 
 from . import events as events
 from . import pickling as _pickling  # noqa: F401 - it tells copyreg how to pickle
+from ._version import __version__ as __version__
 from .commands.command import Command
 from .commands.handles import handle_of, handles_of
 from .commands.keyed_commands import KeyedCommands

@@ -19,6 +19,7 @@ from typing import Any
 
 from ..core.circuit_checkpoint import check_elapsed
 from ..core.events import CommandAdded, CommandRemoved
+from ..core.locks import Lock
 from ..core.thread_pool import ThreadPool
 from ..drivers.workers import WorkerPool
 from ..engine.emitter import Emitter
@@ -45,7 +46,7 @@ class CommandTable:
     """
 
     def __init__(self, clock: Callable[[], float], random: Callable[[], float]) -> None:
-        self.services = RegistryServices(clock, random, Emitter(), threading.RLock())
+        self.services = RegistryServices(clock, random, Emitter(), Lock())
         self.commands: dict[str, Command] = {}
         self.keyspaces: OrderedDict[weakref.ref[Keyspace], None] = OrderedDict()
         self.keyed: weakref.WeakSet[Keyspace] = weakref.WeakSet()
@@ -59,7 +60,7 @@ class CommandTable:
         self._saved: tuple[dict[str, Mapping[str, Any]], float, float] = ({}, 0.0, 0.0)  # see restore()
 
     @property
-    def lock(self) -> threading.RLock:
+    def lock(self) -> Lock:
         """Held while commands are declared and configured; never while calls run or listeners listen."""
         return self.services.lock
 

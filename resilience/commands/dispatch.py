@@ -54,23 +54,25 @@ CALLS: Final = {
     Flavour.ASYNC: "result = await cell.call(*args, **kwargs)",
     Flavour.GENERATOR: "result = yield from cell.call(*args, **kwargs)",
     Flavour.ASYNC_GENERATOR: """\
-source = cell.call(*args, **kwargs)
+source = own(cell.call(*args, **kwargs))
 step = source.__anext__()
-while True:
-    try:
+try:
+    while True:
         item = await step
-    except StopAsyncIteration:
-        break
-    step = None  # an athrow() keeps the exception
-    try:
-        sent = yield item
-    except GeneratorExit:
-        await lease.close(source)
-        raise
-    except BaseException as injected:
-        step = source.athrow(injected)
-    else:
-        step = source.asend(sent)""",
+        step = None  # an athrow() keeps the exception
+        try:
+            sent = yield item
+        except GeneratorExit:
+            raise
+        except BaseException as injected:
+            step = source.athrow(injected)
+        else:
+            step = source.asend(sent)
+except StopAsyncIteration:
+    pass
+except BaseException:
+    await close(source)
+    raise""",
 }
 
 _DROPPED: Final = """\

@@ -30,7 +30,6 @@ pay nothing.
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -42,6 +41,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import attrs
 
 from ..core.events import State, Trigger
+from ..core.locks import Lock
 from ..engine.registry_services import RegistryServices
 from ..errors import ConfigError
 from ..policies.settings import over
@@ -80,7 +80,7 @@ class TablePort(Protocol):
     services: RegistryServices
 
     @property
-    def lock(self) -> threading.RLock: ...
+    def lock(self) -> Lock: ...
     def drop(self, command: Command) -> None: ...
     def dismiss(self, command: Command, call: Callable[..., Any]) -> bool: ...
     def removed(self, commands: list[Command]) -> None: ...

@@ -20,7 +20,6 @@ the drivers' business (drivers.thread_batches, drivers.task_batches).
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, Literal, TypeVar
 
@@ -28,6 +27,7 @@ import attrs
 
 from .callable_identity import by_identity
 from .checks import callable_or_none, number, one_of, strict
+from .locks import Lock
 
 MOST_WINDOW_S = 60.0
 MOST_ITEMS = 100_000
@@ -130,7 +130,7 @@ class Batcher(Generic[B]):
 
     def renew(self) -> None:
         """Start over in a forked child: nothing is open."""
-        self._lock = threading.RLock()
+        self._lock = Lock()
         self._open: dict[Hashable, B] = {}
 
     @property

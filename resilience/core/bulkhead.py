@@ -27,7 +27,6 @@ between the end of the work and giving it back::
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Hashable, Sequence
 from typing import Final
 
@@ -36,6 +35,7 @@ import attrs
 from ..errors import BulkheadFullError
 from .callable_identity import by_identity
 from .checks import callable_or_none, number, strict
+from .locks import Lock
 
 
 @strict
@@ -219,7 +219,7 @@ class Slots:
 
     def renew(self) -> None:
         """Start over in a forked child, where none of the other threads' calls goes on."""
-        self._lock = threading.RLock()  # a signal handler may find its own thread in here
+        self._lock = Lock()  # a signal handler may find its own thread in here
         self.owed = 0
         self._size = self.least_free = self._limit or 0
         self.tokens = [None] * self._size

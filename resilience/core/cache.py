@@ -24,7 +24,6 @@ giving back, and of the next hits one tries again.
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from math import inf
@@ -35,6 +34,7 @@ import attrs
 from ..errors import ConfigError
 from .callable_identity import by_identity
 from .checks import as_classes, callable_or_none, flag, number, one_of, ordinary_exceptions, strict
+from .locks import Lock
 from .references import FUNCTION, as_function, function_or_none, in_file
 
 _LOOKS: Final = 2  # more than the one that comes: so the expired ones are caught up with
@@ -141,7 +141,7 @@ class Store:
         self._order: OrderedDict[Entry, None] = OrderedDict()  # least recently used first
         self.find, self.touch = self._entries.get, self._order.move_to_end
         self.epoch = 0
-        self._lock = threading.RLock()
+        self._lock = Lock()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -226,7 +226,7 @@ class Store:
 
     def renew(self) -> None:
         """Start over in a forked child, empty."""
-        self._lock = threading.RLock()
+        self._lock = Lock()
         self.clear()
 
     def _used(self, entry: Entry) -> Entry:

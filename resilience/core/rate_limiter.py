@@ -31,7 +31,6 @@ leads it here.
 from __future__ import annotations
 
 import itertools
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from math import inf
@@ -40,6 +39,7 @@ from typing import Any, Final
 from ..errors import RateLimitedError
 from .aimd import AimdShare
 from .callbacks import call_back
+from .locks import Lock
 from .outcome import BUSY, SUCCESS
 from .rate_cost import Booking, units_of
 from .rate_limit import RateLimit
@@ -264,7 +264,7 @@ class RateLimiter:
 
     def renew(self, now: float) -> None:
         """Start over in a forked child, where none of the other threads' calls goes on."""
-        self._lock = threading.RLock()
+        self._lock = Lock()
         for pace in (self.pace, self._overflow, *self._lines):
             pace.renew(now)  # wrappers hold on to the first
         self._lines.clear()

@@ -33,9 +33,10 @@ A guard is for what is rare. What every call does should need none (window.Tally
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any, Final
+
+from .locks import Lock
 
 #: ask() says that this thread is at work there already.
 MET: Final[Any] = object()
@@ -56,7 +57,7 @@ class Guard:
 
     def renew(self) -> None:
         """Start over in a forked child: a lock that another thread held at the fork is never released there."""
-        self._lock = threading.RLock()
+        self._lock = Lock()
         self._busy = False  # somebody is at work under the lock; seen by that thread only
         self._late: tuple[tuple[Any, ...], ...] = ()  # work that was put off: functions with their arguments
 

@@ -69,6 +69,7 @@ class FailedResultError(ResilienceError):
     Fallbacks and listeners get it; the caller gets the result itself, unless the rules say ``raise_failures``.
     """
 
+    __module__ = "resilience"  # where users find it: tracebacks, snapshots and pickles name that
     judged_by: object = None
 
     if TYPE_CHECKING:

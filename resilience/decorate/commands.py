@@ -136,7 +136,7 @@ def _policies(settings: dict[str, Any]) -> tuple[tuple[Any, ...], frozenset[str]
     listed = {kit_of(policy): policy for policy in further}
     for kit in listed:
         name = kit.policy.__name__
-        if kit in said:
+        if said.get(kit) is not None or (kit in said and kit.usual is not None):  # None is none, or the default
             raise ConfigError(f"{kit.name}= is given, and policies has a {name} too; keep one of them", kit.name)
         if sum(kit_of(policy) is kit for policy in further) > 1:
             raise ConfigError(f"policies has more than one {name}; keep one of them", kit.name)

@@ -13,12 +13,12 @@ it.
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
 from typing import Any, Final
 
 from ..core.bulkhead import Bulkhead, Slots
+from ..core.locks import Lock
 from ..errors import BulkheadFullError
 from . import deadline_context, retry_layers, wait_for_graph
 from .pools import DEFAULT_THREADS, WorkerPool
@@ -51,7 +51,7 @@ class BackgroundCalls:
 
     def renew(self) -> None:
         """Start over in a forked child, which has none of the tasks and threads."""
-        self._lock = threading.RLock()
+        self._lock = Lock()
         self._tasks: set[asyncio.Task[None]] = set()  # a loop alone does not keep its tasks alive
         self._slots.renew()
 

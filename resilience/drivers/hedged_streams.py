@@ -22,6 +22,7 @@ from typing import Any
 from ..core.exception_copy import traceback_of, with_traceback
 from ..core.exception_groups import is_a, is_interrupt, matches
 from .hedged_attempts import Grip, Starter, TaskRace
+from .stream_leases import close, own
 
 Make = Callable[..., AsyncGenerator[Any, Any]]
 
@@ -109,7 +110,7 @@ class StreamAttempt:
         source: Any = None
         step, args = "__anext__", ()
         try:
-            source = make()
+            source = own(make())
             while step != "aclose":
                 self._answer.set_result(await getattr(source, step)(*args))
                 if self._is_left:  # a loser that goes on all the same
@@ -125,8 +126,8 @@ class StreamAttempt:
                 raise
         finally:
             try:
-                if source is not None and not source.ag_running:  # else we were dropped in the midst of a step
-                    await source.aclose()
+                if source is not None:  # else we were dropped in the midst of a step
+                    await close(source)
             finally:
                 ended()
 
@@ -239,7 +240,7 @@ class HedgedStream:
     def __init__(self, source: AsyncGenerator[Any, Any], race: Callable[[], StreamRace],
                  racing: Callable[[], AbstractContextManager[object]]) -> None:
         self._racing = racing
-        self._source: Any = source  # that of the attempt that goes on
+        self._source: Any = own(source)  # that of the attempt that goes on
         self._begin: Callable[[], StreamRace] | None = race  # None: the first item was asked for
         self._race: StreamRace | None = None  # undecided
 

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Set
@@ -30,6 +29,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final
 
 from ..core.bulkhead import TOKEN, Bulkhead, Slots
+from ..core.locks import Lock
 from ..core.plain_numbers import bare_number
 from ..errors import BulkheadFullError, ConfigError, ThreadPoolClosedError, ThreadPoolFullError, ThreadUnavailableError
 from .threads import IDLE_S, LAST, Threads
@@ -91,7 +91,7 @@ class WorkerPool(Awaited):
         self._start()
 
     def _start(self) -> None:
-        self._lock = threading.RLock()  # a signal handler may find its own thread in here
+        self._lock = Lock()  # a signal handler may find its own thread in here
         self._places = Slots(Bulkhead(min(_MOST, max(1, self._size + self.max_queue))), key=self.name)
         self._turns = Slots(Bulkhead(max(1, self._size)), key=self.name)
         self._waiting: deque[Job] = deque()

@@ -25,6 +25,7 @@ from sys import is_finalizing
 from typing import Any
 
 from ..core.exception_copy import traceback_of
+from ..core.locks import Lock
 from .wait_for_graph import Awaited, WaitScope, can_end, scopes
 
 
@@ -197,7 +198,7 @@ class Flights:
 
     def renew(self) -> None:
         """Start over: whoever comes now follows nobody who came before."""
-        self._lock = threading.RLock()
+        self._lock = Lock()
         self._leading: dict[Hashable, Flight] = {}
 
     def __len__(self) -> int:

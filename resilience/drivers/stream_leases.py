@@ -11,62 +11,51 @@ the lease does nothing. So only a lease whose loop is closed gives back: nobody 
 calls ``__del__`` once, and the loop may be closed before it has closed the generator. So a lease that was called too
 early leaves its work to a second one, which goes when it does.
 
-In a cycle the garbage collector finds a wrapper and the generator that it runs at once, and the loop closes each with a
-task of its own. Two cannot close one generator: whoever comes second gets a RuntimeError. So such a wrapper lets the
-loop go first, and waits.
+A wrapper closes the generator that it runs, and so would the loop: it closes all that the garbage collector finds in a
+cycle, and all that there are when it ends, each with a task of its own. Two cannot close one generator: one of them
+fails, and within asyncio.run() that ends, the other may wait for ever. So the loop is not told of what a wrapper runs.
 """
 
 from __future__ import annotations
 
-from asyncio import _get_running_loop, sleep
-from collections.abc import AsyncGenerator, Callable
-from typing import Any, Final, Generic, TypeVar
+import sys
+from asyncio import _get_running_loop
+from collections.abc import Callable
+from types import AsyncGeneratorType
+from typing import Any, TypeVar
 
-T = TypeVar("T")
-
-#: Turns of the loop in which it makes and begins the tasks that close what is found at once, even by another thread.
-_TURNS: Final = 3
-#: Seconds between two looks at a generator that the loop closes.
-_LOOK: Final = 0.01
+Source = TypeVar("Source")
 
 
-class StreamEnd:
-    """A variable of an async generator that runs another one, which is to be closed before it ends itself.
+def own(source: Source) -> Source:
+    """*source*, for its caller alone to close, if it is an async generator that has not begun.
 
-    Attributes:
-        is_garbage: The garbage collector has found both in a cycle.
+    Python gives a generator the hooks of its event loop with its first step. To throw what cannot be thrown is a step
+    for Python, and none for the generator. Where there is no loop, Python closes the generator itself.
     """
-
-    is_garbage = False
-
-    def __del__(self) -> None:
-        self.is_garbage = True
-
-    async def close(self, source: Any) -> None:
-        """Close the generator *source*, or what else can be closed, unless an interrupt has left it within a step."""
-        if self.is_garbage:
-            for _ in range(_TURNS):
-                await sleep(0)
-            while getattr(source, "ag_running", False):  # noqa: ASYNC110 - nobody tells when a generator has ended
-                await sleep(_LOOK)
-        if not getattr(source, "ag_running", False):
-            await source.aclose()
+    hooks = sys.get_asyncgen_hooks()
+    if hooks.finalizer is not None and type(source) is AsyncGeneratorType:
+        try:
+            sys.set_asyncgen_hooks(None, _leave)
+            source.athrow(0).send(None)  # type: ignore[attr-defined]
+        except (TypeError, RuntimeError, StopIteration):  # the others: it is within a step, or has ended
+            pass
+        finally:
+            sys.set_asyncgen_hooks(*hooks)
+    return source
 
 
-class Closing(StreamEnd, Generic[T]):
-    """As contextlib.aclosing(), for an async generator that runs *source*."""
-
-    def __init__(self, source: AsyncGenerator[T, None]) -> None:
-        self._source = source
-
-    async def __aenter__(self) -> AsyncGenerator[T, None]:
-        return self._source
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close(self._source)
+async def close(source: Any) -> None:
+    """Close the generator *source*, or what else can be closed, unless an interrupt has left it within a step."""
+    if not getattr(source, "ag_running", False):
+        await source.aclose()
 
 
-class StreamLease(StreamEnd):
+def _leave(_: object) -> None:
+    """Without this hook, Python would close the generator itself, in one step, which cannot wait."""
+
+
+class StreamLease:
     """One wrapper's, made while it runs, before it holds anything.
 
     Attributes:
@@ -80,7 +69,6 @@ class StreamLease(StreamEnd):
         self._loop = _get_running_loop()
 
     def __del__(self) -> None:
-        super().__del__()
         if self.give_back is not None and self._loop is not None and not self.end():
             self._second = _SecondLease(self)
 

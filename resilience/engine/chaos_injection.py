@@ -19,6 +19,7 @@ from ..core.chaos import Chaos, Harm
 from ..core.events import ChaosInjected
 from ..core.outcome import Event
 from ..drivers.sleeping import async_sleeper, sleeper
+from ..drivers.stream_leases import own
 from ..metrics.recorder import Recorder
 from .callables import transparent_frame
 from .compiled_text import CompiledText, in_flavour
@@ -70,7 +71,7 @@ class ChaosInjector:
 
         @transparent_frame
         def chaotic(*args: Any, **kwargs: Any) -> Any:
-            source = fn(*args, **kwargs)
+            source = own(fn(*args, **kwargs))
             return _HarmedSource(source, self._chaotic(source.__anext__, flavour)) if active_until else source
 
         return chaotic

@@ -14,13 +14,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ..drivers.deadline_context import wrapper_globals
-from ..drivers.stream_leases import StreamLease
+from ..drivers.stream_leases import StreamLease, close, own
 from .wrapper_spec import Flavour
 
 #: Since Python 3.14 the annotations of a module have a scope of their own beside its functions.
 _ANNOTATIONS: Final = "__annotate__"
 
-wrapper_globals["Lease"] = StreamLease
+wrapper_globals.update(Lease=StreamLease, close=close, own=own)
 
 
 class CompiledText:

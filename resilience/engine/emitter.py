@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..core.exception_copy import traceback_of
+from ..core.locks import Lock
 from ..drivers.retry_layers import layer, not_repeated
 from .callables import flavour_of
 from .wrapper_spec import Flavour
@@ -114,4 +115,4 @@ class Emitter:
 
     def renew(self) -> None:
         """Start over in a forked child, with a lock that nobody holds."""
-        self._lock = threading.RLock()  # a listener, a signal handler or a finalizer may subscribe too
+        self._lock = Lock()  # a listener, a signal handler or a finalizer may subscribe too

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, NoReturn
 
 from ..core.vendor_errors import RAISED_BY_GUARDS, as_vendor_error, context_of, with_context
-from ..drivers.stream_leases import StreamEnd
+from ..drivers.stream_leases import close, own
 from .callables import transparent_frame
 from .wrapper_spec import Flavour
 
@@ -69,7 +69,7 @@ def _generator(guarded: Callable[..., Any], vendor: type[Exception]) -> Callable
 
 def _async_generator(guarded: Callable[..., Any], vendor: type[Exception]) -> Callable[..., Any]:
     async def async_generator(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        source, end = guarded(*args, **kwargs), StreamEnd()
+        source = own(guarded(*args, **kwargs))
         step = source.__anext__()
         try:
             while True:
@@ -80,7 +80,7 @@ def _async_generator(guarded: Callable[..., Any], vendor: type[Exception]) -> Ca
                 try:
                     sent = yield item
                 except GeneratorExit:
-                    await end.close(source)
+                    await close(source)
                     raise
                 except BaseException as thrown:  # noqa: BLE001 - it is the source's to handle
                     step = source.athrow(thrown)

@@ -68,13 +68,14 @@ if isawaitable(result):
     result = await result
 if not hasattr(result, "__aiter__"):
     result = asynchronous(result)
+own(result)
 try:
     async for item in result:
         items += 1
         yield item
 finally:
     if hasattr(result, "aclose"):
-        await lease.close(result)""",
+        await close(result)""",
 }
 
 

@@ -44,7 +44,7 @@ except BaseException:
 # takes one, and goes round the inner loop. A generator that still "runs" was left by an interrupt in the midst of a
 # step, and Python lets nobody close it.
 _ASYNC_GENERATOR: Final = """\
-{begin}source = {source}
+{begin}source = own({source})
 try:
 {first_wait}    async for item in source:
         while True:
@@ -65,7 +65,7 @@ try:
 except StopAsyncIteration:
     pass
 except BaseException:
-    await lease.close(source)
+    await close(source)
     raise{end}"""
 
 # What the consumer takes is not the stream's own time.
@@ -268,12 +268,12 @@ RESCUE: Final = {
     Flavour.ASYNC: "return await fall_back(error, args, kwargs)",
     Flavour.GENERATOR: "return (yield from fall_back(error, args, kwargs))",
     Flavour.ASYNC_GENERATOR: """\
-source = fall_back(error, args, kwargs)
+source = own(fall_back(error, args, kwargs))
 try:
     async for item in source:
         yield item
 finally:
-    await lease.close(source)
+    await close(source)
 return""",
 }
 
@@ -294,7 +294,7 @@ PASS_ON: Final = {
 
 # As in RESCUE, but what the consumer sends and throws reaches the other target too.
 _ELSEWHERE: Final = {**RESCUE, Flavour.ASYNC_GENERATOR: """\
-source = fall_back(error, args, kwargs)
+source = own(fall_back(error, args, kwargs))
 step = source.__anext__()
 try:
     while True:
@@ -311,7 +311,7 @@ try:
 except StopAsyncIteration:
     return
 finally:
-    await lease.close(source)"""}
+    await close(source)"""}
 
 # What fails at the first target of a failover, or is refused, goes on to others as it would to a fallback.
 FAIL_OVER: Final = {flavour: text.replace("fall_back(error, ", "fail_over(error, event, started, ")

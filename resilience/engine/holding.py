@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.callbacks import call_back
 from ..core.item_size import item_size
-from ..drivers.stream_leases import StreamEnd
+from ..drivers.stream_leases import close, own
 from .callables import transparent_frame
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Holding:
     async def hold_async(self, source: AsyncGeneratorType[Any, Any],
                          watch: StreamWatch | None) -> AsyncGenerator[Any, Any]:
         """As hold(), for an async generator; *watch* is told of each item that is held back."""
-        end = StreamEnd()
+        own(source)
         try:
             for item in await self._collected(source, watch):
                 yield item
@@ -118,4 +118,4 @@ class Holding:
         except StopAsyncIteration:
             pass
         finally:
-            await end.close(source)
+            await close(source)

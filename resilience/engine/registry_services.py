@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -12,6 +11,7 @@ import attrs
 
 from ..core.budget import Budget, RetryBudget
 from ..core.events import LocalStall
+from ..core.locks import Lock
 from ..core.stalls import NO_STALLS, Stalls
 from ..drivers.background_calls import background_pool
 from ..drivers.local_stalls import system_stalls, tell_of_stalls
@@ -54,7 +54,7 @@ class RegistryServices:
     clock: Callable[[], float]
     random: Callable[[], float]
     emitter: Emitter
-    lock: threading.RLock
+    lock: Lock
     budgets: dict[str, Budget] = attrs.field(factory=dict)
     departed: deque[str] = attrs.field(factory=deque)  # keys of commands of which a function was dropped
     cleanups: list[Callable[[], object]] = attrs.field(factory=list)  # called on a worker thread after each call
@@ -88,7 +88,7 @@ class RegistryServices:
 
     def renew(self) -> None:
         """Start over in a forked child."""
-        self.lock = threading.RLock()
+        self.lock = Lock()
         self.stalls.renew()
         if self.background is not None:
             self.background.renew()

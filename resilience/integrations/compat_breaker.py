@@ -31,7 +31,7 @@ from ..core.circuit import Circuit
 from ..core.events import State, StateChanged, Trigger
 from ..core.fallback import Fallback
 from ..decorate.commands import Pipeline
-from ..drivers.stream_leases import Closing
+from ..drivers.stream_leases import own
 from ..engine.callables import flavour_of
 from ..engine.wrapper_spec import Flavour
 from ..errors import CircuitOpenError, ConfigError
@@ -217,7 +217,7 @@ class Standin(abc.ABC):
     async def _call_async_generator(self, func: Callable[..., Any], args: tuple[Any, ...],
                                     kwargs: dict[str, Any]) -> AsyncIterator[Any]:
         with Attempt(self, func, args, kwargs) as attempt:
-            async with Closing(attempt.engine.runs[Flavour.ASYNC_GENERATOR](attempt)) as items:
+            async with contextlib.aclosing(own(attempt.engine.runs[Flavour.ASYNC_GENERATOR](attempt))) as items:
                 async for item in items:
                     yield item
 

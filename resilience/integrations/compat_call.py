@@ -15,6 +15,7 @@ awaits once (Block): begun when the block is entered, resumed when it is left.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import inspect
 import types
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..core.events import State
 from ..core.exception_groups import is_a
 from ..core.terms import Term
-from ..drivers.stream_leases import Closing
+from ..drivers.stream_leases import own
 from ..engine.call_accounting import ENDS_OF_ITERATION
 from ..engine.callables import look_like
 from ..engine.wrapper_spec import Flavour
@@ -184,7 +185,7 @@ def dressed(func: Callable[..., Any], call: Callable[..., Any], flavour: Flavour
         return (yield from call(func, args, kwargs))
 
     async def awaits_and_yields(*args: Any, **kwargs: Any) -> Any:
-        async with Closing(call(func, args, kwargs)) as items:
+        async with contextlib.aclosing(own(call(func, args, kwargs))) as items:
             async for item in items:
                 yield item
 
@@ -214,7 +215,7 @@ def _run_generator(attempt: Attempt) -> Generator[Any, Any, Any]:
 
 async def _run_async_generator(attempt: Attempt) -> AsyncIterator[Any]:
     with Run(attempt):
-        async with Closing(attempt.func(*attempt.args, **attempt.kwargs)) as items:
+        async with contextlib.aclosing(own(attempt.func(*attempt.args, **attempt.kwargs))) as items:
             async for item in items:
                 yield item
 

@@ -21,7 +21,7 @@ import grpc
 import grpc.aio
 
 from ..core.vendor_errors import RAISED_BY_GUARDS, as_vendor_error
-from ..drivers.stream_leases import StreamEnd
+from ..drivers.stream_leases import own
 from .grpc import Begun, RpcEnded, RpcGuards, in_time, method_name
 from .grpc_status import AioGuardRpcError
 
@@ -114,7 +114,7 @@ async def _first(guarded: Any, continuation: Any, details: Any, request: Any) ->
 
 async def _begun(guarded: Any, continuation: Any, details: Any, request: Any) -> AsyncIterator[Any]:
     items, begun = await _first(guarded, continuation, details, request)
-    return _GuardedStream(begun.call, items).messages()
+    return own(_GuardedStream(begun.call, items).messages())
 
 
 class _GuardedAnswer:
@@ -157,7 +157,6 @@ class _GuardedStream:
 
     async def messages(self) -> AsyncGenerator[Any, None]:
         """The messages; an async generator, as gRPC wants to have it."""
-        end = StreamEnd()
         try:
             while True:
                 self._is_read = True
@@ -175,7 +174,7 @@ class _GuardedStream:
         finally:
             items, self._items = self._items, None
             if items is not None:
-                await end.close(items)
+                await items.aclose()
 
     def _ended(self, _: Any) -> None:
         """Called by gRPC when the RPC has ended: who reads finds that out, but perhaps nobody reads any more."""

@@ -24,13 +24,13 @@ from __future__ import annotations
 import abc
 import logging
 import os
-import threading
 import types
 from datetime import datetime
 from typing import Any, Final
 
 from ..core.breaker import CircuitBreaker as Policy
 from ..core.events import State, Trigger
+from ..core.locks import Lock
 from ..core.terms import HalfOpen
 from ..registry import Registry
 from .compat_breaker import Engine, Standin, breaker_of, plain
@@ -92,11 +92,11 @@ class StoredBreaker(Standin):
 
     def _begin_anew(self) -> None:
         """Nobody has read the storage yet in this process."""
-        self._lock, self._process = threading.RLock(), os.getpid()
+        self._lock, self._process = Lock(), os.getpid()
         self._seen: tuple[str, datetime | None] | None = None
 
     @property
-    def _turn(self) -> threading.RLock:
+    def _turn(self) -> Lock:
         """The lock; a forked child has one of its own."""
         if self._process != os.getpid():
             self._begin_anew()

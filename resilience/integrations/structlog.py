@@ -19,7 +19,6 @@ included.
 from __future__ import annotations
 
 import os
-import threading
 import weakref
 from collections.abc import Callable
 from typing import Any, Final
@@ -40,6 +39,7 @@ from ..core.events import (
     State,
     StateChanged,
 )
+from ..core.locks import Lock
 from ..registry import Registry, default_registry
 
 __all__ = ["log_events"]
@@ -86,7 +86,7 @@ class _Sparse:
 
     def renew(self) -> None:
         """Begin anew, in a forked child with a lock of its own."""
-        self._lock = threading.RLock()  # a signal handler's call may be counted in the middle of another
+        self._lock = Lock()  # a signal handler's call may be counted in the middle of another
         self._counted: dict[str, dict[tuple[str, str], tuple[float, int]]] = {}  # by key: next line due at, count
 
     def due(self, key: str, what: tuple[str, str], at: float) -> int | None:

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
-from resilience import Bulkhead, CircuitBreaker, ConfigError, Registry, ThreadPool, Timeout, block, command
+from resilience import (
+    Bulkhead,
+    Cache,
+    CircuitBreaker,
+    ConfigError,
+    Registry,
+    Retry,
+    ThreadPool,
+    Timeout,
+    block,
+    command,
+)
 
 
 def call() -> None: ...
@@ -20,6 +33,13 @@ def test_a_policy_is_said_once(settings, option):
     with pytest.raises(ConfigError, match="keep one of them") as caught:
         command(registry=Registry(), **settings)
     assert caught.value.option == option
+
+
+def test_none_that_is_the_default_anyway_contradicts_nothing():
+    def factory(retry: Retry | None = None, cache: Cache | None = None, policies: Sequence[Retry] = ()) -> object:
+        return command(retry=retry, cache=cache, policies=policies, registry=Registry())(call).resilience.settings.retry
+
+    assert factory(policies=[Retry(attempts=5)]) == Retry(attempts=5)
 
 
 def test_a_pool_is_for_calls_that_run_on_its_threads():

@@ -3,16 +3,21 @@
 asyncio then closes each with a task of its own, and ours closed the inner one as well: one of the two failed, and its
 task's RuntimeError was logged as never retrieved. Or it did not wait for the inner one, and gave its slot back before
 that had ended. Every streamed response of httpx that is dropped is such a cycle.
+
+The end of a loop closes all that there are in the same way. asyncio.run() did not return at all if such a cycle had been
+collected right before.
 """
 
 import asyncio
 import contextlib
 import gc
+import threading
 
 import httpx
 import pytest
 
 from resilience import Bulkhead, Failover, Fallback, Hedge, Registry, Retry, StreamTimeout, command
+from resilience.drivers.stream_leases import own
 from resilience.engine.error_translation import translated
 from resilience.engine.wrapper_spec import Flavour
 from resilience.integrations import circuitbreaker, pybreaker
@@ -133,3 +138,44 @@ def test_so_is_a_response_of_httpx():
     virtual_time(main())
     assert body.closed
     assert set(body.closed) == {1}
+
+
+@pytest.mark.parametrize("is_collected", [True, False])
+def test_the_end_of_a_loop_closes_a_stream_once_and_waits_for_no_other(is_collected):
+    said, closed, registry = [], [], Registry()
+
+    @command(key="stream", timeout=None, registry=registry)
+    async def stream():
+        try:
+            yield b"1"
+            yield b"2"
+        finally:
+            await asyncio.sleep(0.001)
+            closed.append(sum(each.in_flight for each in registry))
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: said.append(context))
+        await left_in_a_cycle(stream())
+        if is_collected:
+            gc.collect()
+
+    run = threading.Thread(target=asyncio.run, args=(main(),), daemon=True)
+    run.start()
+    run.join(10.0)
+    assert not run.is_alive()
+    assert not said
+    assert is_collected or closed == [1]  # else asyncio cancels the task that would close it, before its first step
+    assert not any(each.in_flight for each in registry)
+
+
+async def test_a_generator_that_has_begun_or_ended_is_as_it_was():
+    async def letters():
+        for letter in "abc":
+            yield letter
+
+    begun = letters()
+    assert await anext(begun) == "a"
+    assert [each async for each in own(begun)] == ["b", "c"]
+    assert [each async for each in own(begun)] == []
+    assert [each async for each in own(letters())] == ["a", "b", "c"]
+    assert [each async for each in own(own(letters()))] == ["a", "b", "c"]

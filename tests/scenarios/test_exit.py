@@ -129,6 +129,25 @@ class Last:
 last = Last()
 last.itself = last  # a cycle, which only the interpreter's end takes apart
 """,
+    "a finalizer calls a guarded function, and a daemon thread ended where it held a lock": """
+from resilience.registry import table_of
+
+by_length = threading.by_length = command(key=lambda word: f"length-{len(word)}", timeout=None)(len)  # outlives this module
+within = {"lock": table_of(default_registry).lock, "began": began, "for_ever": for_ever}
+exec('''def hold():  # of another module: this one's objects would stay with it
+    with lock:
+        began.set()
+        for_ever.wait()''', within)
+
+class Last:
+    def __del__(self):
+        assert 3 == by_length("abc")
+        assert 1 == len(list(default_registry))
+
+last = Last()
+threading.Thread(target=within["hold"], daemon=True).start()
+began.wait()
+""",
 }
 
 
