@@ -1,11 +1,11 @@
-"""ASGI middleware: deadlines from a header, a door, and refusals as HTTP answers, for Starlette, FastAPI and the like.
+"""ASGI middleware for Starlette, FastAPI and the like: deadlines, a limit for all requests, refusals as HTTP answers.
 
-    app.add_middleware(ResilienceMiddleware, deadline=5.0, door=AdaptiveLimit(priorities=importance))
+    app.add_middleware(ResilienceMiddleware, deadline=5.0, limit=AdaptiveLimit(priorities=importance))
 
 It is a pure ASGI middleware: it starts no task, and sees an exception of the application as it was raised. What happens
 to a request, in which order, stands in request_guard.
 
-| scope | deadline | door | refusals |
+| scope | deadline | limit | refusals |
 |---|---|---|---|
 | http | yes | yes | answered, unless the response has begun: then raised again |
 | websocket | no | no | answered before the session is accepted, then raised again |
@@ -30,7 +30,7 @@ from ..core.bulkhead import Bulkhead
 from ..core.http_problem import HttpProblem, http_problem
 from ..drivers.deadline_context import DEADLINE_HEADER, cease
 from ..registry import Registry, default_registry
-from .request_guard import DOOR_KEY, GRPC_HEADER, RequestGuard
+from .request_guard import GRPC_HEADER, LIMIT_KEY, RequestGuard
 
 __all__ = ["ResilienceMiddleware"]
 
@@ -45,34 +45,34 @@ _TRY_AGAIN_LATER: Final = 1013  # IANA's registry of WebSocket close codes
 
 
 class ResilienceMiddleware:
-    """Runs an ASGI application within a deadline and behind a door, and answers its refusals.
+    """Runs an ASGI application within a deadline and a limit for all requests, and answers its refusals.
 
     Immutable; it serves any number of requests at once.
 
     Args:
         app: The application.
         deadline: Seconds that a request may take, unless a header allows less; None: what the header says, if anything.
-        door: A Bulkhead or an AdaptiveLimit for all requests together; its ``priorities`` are called with the scope.
-            None: no request is refused at the door.
-        door_key: Key of the door's command.
-        exempt: Called with the scope; a request for which it returns True, such as a health check, passes beside the
-            door.
+        limit: A Bulkhead or an AdaptiveLimit for all requests together; its ``priorities`` are called with the scope.
+            None: all requests run.
+        limit_key: Key of the limit's command.
+        exempt: Called with the scope; a request for which it returns True, such as a health check, does not count.
         show_command: Whether a body says, as ``command``, which command refused.
-        registry: Where the door's command is kept, and whose clock the deadlines go by.
+        registry: Where the limit's command is kept, and whose clock the deadlines go by.
 
     Raises:
-        ConfigError: *deadline* or *door* is out of range, *exempt* is no plain function, or another function has the
+        ConfigError: *deadline* or *limit* is out of range, *exempt* is no plain function, or another function has the
             key and another limit.
     """
 
-    def __init__(self, app: App, *, deadline: float | None = None, door: Bulkhead | AdaptiveLimit | None = None,
-                 door_key: str = DOOR_KEY, exempt: Callable[[Scope], object] | None = None, show_command: bool = False,
+    def __init__(self, app: App, *, deadline: float | None = None, limit: Bulkhead | AdaptiveLimit | None = None,
+                 limit_key: str = LIMIT_KEY, exempt: Callable[[Scope], object] | None = None,
+                 show_command: bool = False,
                  registry: Registry = default_registry) -> None:
         async def serve(scope: Scope, receive: Receive, send: Send) -> None:
             await app(scope, receive, send)
 
         self._app = app
-        self._guard = RequestGuard(serve, deadline=deadline, door=door, door_key=door_key, exempt=exempt,
+        self._guard = RequestGuard(serve, deadline=deadline, limit=limit, limit_key=limit_key, exempt=exempt,
                                    request="a scope", show_command=show_command, registry=registry)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,7 +102,7 @@ class ResilienceMiddleware:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application on an HTTP request."""
-        app: App = self._guard.behind_door(scope) or self._app
+        app: App = self._guard.limited(scope) or self._app
         end = self._guard.deadline_of(_header(scope, DEADLINE_HEADER), _header(scope, GRPC_HEADER))
         if end is None:
             await app(scope, receive, send)

@@ -3,7 +3,7 @@
     MIDDLEWARE = ["resilience.integrations.django.RefusalMiddleware", ...]
 
 Django answers the exceptions of views itself, within its handler, so what is wrapped around the handler does not see
-them. This middleware does, for synchronous and asynchronous views, under WSGI and ASGI. Deadlines and the door are of
+them. This middleware does, for synchronous and asynchronous views, under WSGI and ASGI. Deadlines and the limit are of
 no concern to a view; in wsgi.py or asgi.py the middleware of integrations.wsgi or integrations.asgi sets them around
 the handler.
 

@@ -4,7 +4,7 @@
 
 Flask answers the exceptions of views itself, so what is wrapped around ``app.wsgi_app`` does not see them, and error
 handlers do. For what a session interface or a function for ``after_request`` raises, Flask looks for no handler of its
-class, but has a method that makes status 500 of it. Deadlines and the door are for what is wrapped around: the
+class, but has a method that makes status 500 of it. Deadlines and the limit are for what is wrapped around: the
 middleware of integrations.wsgi.
 """
 

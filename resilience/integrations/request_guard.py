@@ -3,11 +3,11 @@
 A request is treated in this order:
 
 1. its *deadline* begins: the least of what the operator allows and of what the request's headers say;
-2. it passes the *door*, a bulkhead or an adaptive limit of its own, or is refused there;
+2. it takes a slot of the *limit* of all requests, a bulkhead or an adaptive limit, or is refused;
 3. the application runs, and keeps its slot until the response has been sent;
 4. a refusal that the application lets out becomes a problem of RFC 9457, unless the response has begun.
 
-The door is an ordinary command that guards the call of the application, so a snapshot, the dashboard and the exporters
+The limit is an ordinary command that guards the call of the application, so a snapshot, the dashboard and the exporters
 show it, and whatever ends the call gives its slot back.
 
 Two headers are in use for the time that a client will wait: Envoy's, in milliseconds, which ``deadline_headers()``
@@ -35,7 +35,7 @@ from ..errors import ConfigError
 from ..registry import Registry
 
 GRPC_HEADER: Final = "grpc-timeout"
-DOOR_KEY: Final = "door"
+LIMIT_KEY: Final = "requests"
 _GRPC: Final = re.compile(r"([0-9]{1,8})([HMSmun])", re.ASCII)
 _UNITS_S: Final[Mapping[str, float]] = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _MOST_S: Final = 86_400.0
@@ -44,8 +44,8 @@ _MOST_S: Final = 86_400.0
 class RequestGuard:
     """What a middleware does about each request of its application. Immutable; for any thread."""
 
-    def __init__(self, serve: Callable[..., Any], *, deadline: float | None, door: Bulkhead | AdaptiveLimit | None,
-                 door_key: str, exempt: Callable[[Any], object] | None, request: str, show_command: bool,
+    def __init__(self, serve: Callable[..., Any], *, deadline: float | None, limit: Bulkhead | AdaptiveLimit | None,
+                 limit_key: str, exempt: Callable[[Any], object] | None, request: str, show_command: bool,
                  registry: Registry) -> None:
         """By the arguments of the middleware.
 
@@ -59,13 +59,13 @@ class RequestGuard:
             check_plain(exempt, "exempt", request)
         self._most, self._clock = deadline, registry.clock
         self._exempt, self._show_command = exempt, show_command
-        self._behind_door = None if door is None else _door_for(serve, door, door_key, registry)
+        self._limited = None if limit is None else _limited(serve, limit, limit_key, registry)
 
-    def behind_door(self, request: Any) -> Callable[..., Any] | None:
-        """What to call in the place of *serve*; None: there is no door, or the *request* passes beside it."""
-        if self._behind_door is None or (self._exempt is not None and self._exempt(request)):
+    def limited(self, request: Any) -> Callable[..., Any] | None:
+        """What to call in the place of *serve*; None: there is no limit, or the *request* is exempt from it."""
+        if self._limited is None or (self._exempt is not None and self._exempt(request)):
             return None
-        return self._behind_door
+        return self._limited
 
     def deadline_of(self, envoy: str | None, grpc: str | None) -> deadline | None:
         """The deadline of a request; None if neither a header nor the operator sets one."""
@@ -96,27 +96,27 @@ def deadline_of(envoy: str | None, grpc: str | None, most: float | None, clock: 
     return None if own.seconds is None else own
 
 
-def _door_for(serve: Callable[..., Any], door: Bulkhead | AdaptiveLimit, key: str, registry: Registry
-              ) -> Callable[..., Any]:
-    """*serve* behind a *door*, whose ``priorities`` are called with the request alone.
+def _limited(serve: Callable[..., Any], limit: Bulkhead | AdaptiveLimit, key: str, registry: Registry
+             ) -> Callable[..., Any]:
+    """*serve* under a *limit*, whose ``priorities`` are called with the request alone.
 
     Raises:
-        ConfigError: *door* is neither a Bulkhead nor an AdaptiveLimit, or another function has the key and a limit that
-            differs.
+        ConfigError: *limit* is neither a Bulkhead nor an AdaptiveLimit, or another function has the key and a limit
+            that differs.
     """
-    if not isinstance(door, (Bulkhead, AdaptiveLimit)):
-        raise ConfigError(f"door must be a Bulkhead or an AdaptiveLimit, not {door!r}", "door")
-    if isinstance(door, AdaptiveLimit) and door.priorities is not None:
-        door = attrs.evolve(door, priorities=_of_request(door.priorities))
-    return Pipeline(door, key=key, group="web", registry=registry)(serve)
+    if not isinstance(limit, (Bulkhead, AdaptiveLimit)):
+        raise ConfigError(f"limit must be a Bulkhead or an AdaptiveLimit, not {limit!r}", "limit")
+    if isinstance(limit, AdaptiveLimit) and limit.priorities is not None:
+        limit = attrs.evolve(limit, priorities=_of_request(limit.priorities))
+    return Pipeline(limit, key=key, group="web", registry=registry)(serve)
 
 
 @functools.lru_cache(maxsize=64)
 def _of_request(priorities: Callable[[Any], int]) -> Callable[..., int]:
     """*priorities* for a call whose first argument is the request.
 
-    The same function for the same *priorities*: two applications of one process may share a door, and then must say the
-    same of it.
+    The same function for the same *priorities*: two applications of one process may share a limit, and then must say
+    the same of it.
     """
     return lambda request, *_: priorities(request)
 

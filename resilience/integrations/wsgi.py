@@ -1,12 +1,12 @@
-"""WSGI middleware: deadlines from a header, a door, and refusals as HTTP answers, for Flask, Django and the like.
+"""WSGI middleware for Flask, Django and the like: deadlines, a limit for all requests, refusals as HTTP answers.
 
-    app.wsgi_app = ResilienceMiddleware(app.wsgi_app, deadline=5.0, door=Bulkhead(100))
+    app.wsgi_app = ResilienceMiddleware(app.wsgi_app, deadline=5.0, limit=Bulkhead(100))
 
 request_guard says what happens to a request, in which order. Frameworks answer an exception of a view themselves, so
 its refusals do not come this far: integrations.flask and integrations.django answer them where they are raised.
 
 **The body.** A WSGI response is sent after the application has returned, while the server iterates the body. So the
-slot of the door is held by a generator, which ends when the body does, when the server closes it (PEP 3333 has it do so
+slot of the limit is held by a generator, which ends when the body does, when the server closes it (PEP 3333 has it do so
 although the client has left), or when it is dropped. The first step of the generator is the call of the application
 and the first chunk of its body. It is taken before the middleware returns: PEP 3333 lets an application start its
 response as late as that, but granian asks for the status as soon as the application has returned.
@@ -33,7 +33,7 @@ from ..core.http_problem import http_problem
 from ..drivers.deadline_context import DEADLINE_HEADER, Deadline, current, run_under
 from ..engine.callables import flavour_of
 from ..registry import Registry, default_registry
-from .request_guard import DOOR_KEY, GRPC_HEADER, RequestGuard
+from .request_guard import GRPC_HEADER, LIMIT_KEY, RequestGuard
 
 __all__ = ["ResilienceMiddleware"]
 
@@ -50,28 +50,27 @@ _ENVOY, _GRPC = _environ_name(DEADLINE_HEADER), _environ_name(GRPC_HEADER)
 
 
 class ResilienceMiddleware:
-    """Runs a WSGI application within a deadline and behind a door, and answers its refusals.
+    """Runs a WSGI application within a deadline and a limit for all requests, and answers its refusals.
 
     Immutable; it serves any number of requests at once, from any threads.
 
     Args:
         app: The application.
         deadline: Seconds that a request may take, unless a header allows less; None: what the header says, if anything.
-        door: A Bulkhead or an AdaptiveLimit for all requests together; its ``priorities`` are called with the environ.
-            None: no request is refused at the door.
-        door_key: Key of the door's command.
-        exempt: Called with the environ; a request for which it returns True, such as a health check, passes beside the
-            door.
+        limit: A Bulkhead or an AdaptiveLimit for all requests together; its ``priorities`` are called with the environ.
+            None: all requests run.
+        limit_key: Key of the limit's command.
+        exempt: Called with the environ; a request for which it returns True, such as a health check, does not count.
         show_command: Whether a body says, as ``command``, which command refused.
-        registry: Where the door's command is kept, and whose clock the deadlines go by.
+        registry: Where the limit's command is kept, and whose clock the deadlines go by.
 
     Raises:
-        ConfigError: *deadline* or *door* is out of range, *exempt* is no plain function, or another function has the
+        ConfigError: *deadline* or *limit* is out of range, *exempt* is no plain function, or another function has the
             key and another limit.
     """
 
-    def __init__(self, app: App, *, deadline: float | None = None, door: Bulkhead | AdaptiveLimit | None = None,
-                 door_key: str = DOOR_KEY, exempt: Callable[[Environ], object] | None = None,
+    def __init__(self, app: App, *, deadline: float | None = None, limit: Bulkhead | AdaptiveLimit | None = None,
+                 limit_key: str = LIMIT_KEY, exempt: Callable[[Environ], object] | None = None,
                  show_command: bool = False, registry: Registry = default_registry) -> None:
         if flavour_of(app).is_async:
             raise TypeError(f"{app!r} is an ASGI application; use the class of the same name in "
@@ -88,12 +87,12 @@ class ResilienceMiddleware:
                     close()
 
         self._serve = serve
-        self._guard = RequestGuard(serve, deadline=deadline, door=door, door_key=door_key, exempt=exempt,
+        self._guard = RequestGuard(serve, deadline=deadline, limit=limit, limit_key=limit_key, exempt=exempt,
                                    request="an environ", show_command=show_command, registry=registry)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        serve = self._guard.behind_door(environ) or self._serve
+        serve = self._guard.limited(environ) or self._serve
         end = self._guard.deadline_of(environ.get(_ENVOY), environ.get(_GRPC))
         if end is None:
             return _Response(serve, environ, start_response, current(), self._guard)

@@ -63,7 +63,7 @@ async def hello(scope, receive, send):
     await send({"type": "http.response.body", "body": b"hello", "more_body": False})
 
 
-class Doorstep:
+class Entered:
     """An application whose requests stay inside until they are let go."""
 
     def __init__(self):
@@ -181,7 +181,7 @@ def test_the_lifespan_passes_untouched(registry):
         seen.append(scope["type"])
         raise CircuitOpenError("the database is down")
 
-    with pytest.raises(CircuitOpenError), TestClient(ResilienceMiddleware(lifespan, registry=registry, door=Bulkhead(1))):
+    with pytest.raises(CircuitOpenError), TestClient(ResilienceMiddleware(lifespan, registry=registry, limit=Bulkhead(1))):
         pass
     assert ["lifespan"] == seen
 
@@ -253,27 +253,27 @@ def test_the_deadline_is_the_least_that_is_well_formed(seed):
     assert (None if end is None else end.seconds) == (pytest.approx(min(86_400.0, *limits)) if limits else None)
 
 
-@pytest.mark.parametrize("settings", [{"deadline": 0}, {"deadline": -1.0}, {"deadline": "5"}, {"deadline": 1e9}, {"door": 100}])
+@pytest.mark.parametrize("settings", [{"deadline": 0}, {"deadline": -1.0}, {"deadline": "5"}, {"deadline": 1e9}, {"limit": 100}])
 def test_a_setting_that_makes_no_sense_is_refused_and_named(settings, registry):
     with pytest.raises(ConfigError) as caught:
         ResilienceMiddleware(hello, registry=registry, **settings)
     assert caught.value.option in (*settings, "seconds")
 
 
-# -- the door
+# -- the limit
 
 
-async def test_the_door_bounds_the_requests_inside_and_its_command_counts_them(registry):
-    inner = Doorstep()
-    app = ResilienceMiddleware(inner, door=Bulkhead(2), registry=registry)
+async def test_the_limit_bounds_the_requests_inside_and_its_command_counts_them(registry):
+    inner = Entered()
+    app = ResilienceMiddleware(inner, limit=Bulkhead(2), registry=registry)
     async with asyncio.TaskGroup() as group:
         inside = [group.create_task(status_of(app)) for _ in range(2)]
         await inner.until(2)
         assert [503, 503, 503] == [await status_of(app) for _ in range(3)]
-        assert registry["door"].in_flight == 2
+        assert registry["requests"].in_flight == 2
         inner.let_go.set()
     assert [200, 200] == [task.result() for task in inside]
-    snapshot = registry["door"].snapshot()
+    snapshot = registry["requests"].snapshot()
     assert (snapshot.in_flight, snapshot.counts["success"], snapshot.counts["semaphore_rejected"]) == (0, 2, 3)
 
 
@@ -281,8 +281,8 @@ async def test_a_more_important_request_passes_where_a_less_important_one_is_ref
     def importance(scope):
         return 0 if scope["path"] == "/pay" else 5
 
-    inner = Doorstep()
-    app = ResilienceMiddleware(inner, registry=registry, door_key="shop", door=AdaptiveLimit(
+    inner = Entered()
+    app = ResilienceMiddleware(inner, registry=registry, limit_key="shop", limit=AdaptiveLimit(
         initial=10, priorities=importance, reserved=0.5))
     async with asyncio.TaskGroup() as group:
         for number in range(1, 6):
@@ -295,47 +295,47 @@ async def test_a_more_important_request_passes_where_a_less_important_one_is_ref
     assert registry["shop"].snapshot().counts["semaphore_rejected"] == 1
 
 
-async def test_an_exempt_request_passes_beside_a_full_door(registry):
-    inner = Doorstep()
-    app = ResilienceMiddleware(inner, door=Bulkhead(1), exempt=lambda scope: scope["path"] == "/health", registry=registry)
+async def test_an_exempt_request_passes_beside_a_full_limit(registry):
+    inner = Entered()
+    app = ResilienceMiddleware(inner, limit=Bulkhead(1), exempt=lambda scope: scope["path"] == "/health", registry=registry)
     async with asyncio.TaskGroup() as group:
         group.create_task(status_of(app))
         await inner.until(1)
         healthy = group.create_task(status_of(app, path="/health"))
         await inner.until(2)
-        assert registry["door"].in_flight == 1
+        assert registry["requests"].in_flight == 1
         inner.let_go.set()
     assert healthy.result() == 200
 
 
-async def test_two_applications_with_the_same_door_share_its_slots(registry):
+async def test_two_applications_with_the_same_limit_share_its_slots(registry):
     limit = AdaptiveLimit(initial=1, min_limit=1, max_limit=1, priorities=len)
-    inner = Doorstep()
-    one, other = (ResilienceMiddleware(inner, door=limit, registry=registry) for _ in range(2))
+    inner = Entered()
+    one, other = (ResilienceMiddleware(inner, limit=limit, registry=registry) for _ in range(2))
     async with asyncio.TaskGroup() as group:
         group.create_task(status_of(one))
         await inner.until(1)
         assert 503 == await status_of(other)
         inner.let_go.set()
-    with pytest.raises(ConfigError, match="'door'"):
-        ResilienceMiddleware(inner, door=AdaptiveLimit(initial=2, priorities=len), registry=registry)
+    with pytest.raises(ConfigError, match="'requests'"):
+        ResilienceMiddleware(inner, limit=AdaptiveLimit(initial=2, priorities=len), registry=registry)
 
 
-async def test_a_request_without_time_left_is_refused_at_the_door(registry):
-    app = ResilienceMiddleware(hello, door=Bulkhead(1), registry=registry)
+async def test_a_request_without_time_left_is_refused_by_the_limit(registry):
+    app = ResilienceMiddleware(hello, limit=Bulkhead(1), registry=registry)
     assert 504 == await status_of(app, headers=[(ENVOY.encode(), b"0")])
-    assert registry["door"].snapshot().counts["no_time_left"] == 1
+    assert registry["requests"].snapshot().counts["no_time_left"] == 1
 
 
 async def test_a_client_that_leaves_gives_the_slot_back(registry):
-    inner = Doorstep()
-    app = ResilienceMiddleware(inner, door=Bulkhead(1), registry=registry)
+    inner = Entered()
+    app = ResilienceMiddleware(inner, limit=Bulkhead(1), registry=registry)
     task = asyncio.create_task(status_of(app))
     await inner.until(1)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    snapshot = registry["door"].snapshot()
+    snapshot = registry["requests"].snapshot()
     assert (snapshot.in_flight, snapshot.counts["cancelled"]) == (0, 1)
 
 
@@ -351,7 +351,7 @@ async def test_a_stream_holds_its_slot_until_the_last_piece_is_sent(registry):
     async def endpoint(request):
         return StreamingResponse(pieces())
 
-    app = ResilienceMiddleware(Starlette(routes=[Route("/", endpoint)]), door=Bulkhead(1), registry=registry)
+    app = ResilienceMiddleware(Starlette(routes=[Route("/", endpoint)]), limit=Bulkhead(1), registry=registry)
 
     async def wait_for_disconnect():
         await asyncio.Event().wait()
@@ -360,14 +360,14 @@ async def test_a_stream_holds_its_slot_until_the_last_piece_is_sent(registry):
     async with asyncio.TaskGroup() as group:
         task = group.create_task(app(scope_of(asgi={"spec_version": "2.4"}), wait_for_disconnect, sent))
         await begun.wait()
-        assert (registry["door"].in_flight, task.done()) == (1, False)
+        assert (registry["requests"].in_flight, task.done()) == (1, False)
         go_on.set()
-    assert registry["door"].in_flight == 0
+    assert registry["requests"].in_flight == 0
     assert b"firstlast" == b"".join(message["body"] for message in sent[1:])
 
 
 @over_seeds(40)
-async def test_whatever_becomes_of_requests_the_door_bounds_them_and_all_slots_come_back(seed):
+async def test_whatever_becomes_of_requests_the_limit_bounds_them_and_all_slots_come_back(seed):
     rng, registry = random.Random(seed), Registry()
     limit = rng.randint(1, 5)
     inside = most = 0
@@ -391,7 +391,7 @@ async def test_whatever_becomes_of_requests_the_door_bounds_them_and_all_slots_c
         finally:
             inside -= 1
 
-    guarded = ResilienceMiddleware(app, door=Bulkhead(limit, max_wait=rng.choice([0.0, 60.0])), registry=registry)
+    guarded = ResilienceMiddleware(app, limit=Bulkhead(limit, max_wait=rng.choice([0.0, 60.0])), registry=registry)
     ends = ["answer", "refuse", "fail", "break off"]
     tasks, told = [], []
     for _ in range(30):
@@ -404,14 +404,14 @@ async def test_whatever_becomes_of_requests_the_door_bounds_them_and_all_slots_c
             await asyncio.sleep(0)
     results = await asyncio.gather(*tasks, return_exceptions=True)
 
-    assert (inside, registry["door"].in_flight) == (0, 0)
+    assert (inside, registry["requests"].in_flight) == (0, 0)
     assert most <= limit
     for (end, sent), result in zip(told, results, strict=True):
         if isinstance(result, asyncio.CancelledError):
             continue
-        at_the_door = bool(sent) and sent.status == 503 and result is None and end != "refuse"
+        by_the_limit = bool(sent) and sent.status == 503 and result is None and end != "refuse"
         expected = {"answer": (200, None), "refuse": (503, None), "fail": (None, LookupError), "break off": (200, NoTimeLeftError)}
-        status, error = (503, None) if at_the_door else expected[end]
+        status, error = (503, None) if by_the_limit else expected[end]
         assert (sent.status if sent else None, None if result is None else type(result)) == (status, error)
 
 
@@ -420,7 +420,7 @@ async def test_whatever_becomes_of_requests_the_door_bounds_them_and_all_slots_c
 
 def test_a_refusal_before_a_websocket_is_accepted_is_answered_where_the_server_can(registry):
     app = FastAPI()
-    app.add_middleware(ResilienceMiddleware, door=Bulkhead(1), deadline=1.0, registry=registry)
+    app.add_middleware(ResilienceMiddleware, limit=Bulkhead(1), deadline=1.0, registry=registry)
     seen = []
 
     @app.websocket("/closed")
@@ -429,7 +429,7 @@ def test_a_refusal_before_a_websocket_is_accepted_is_answered_where_the_server_c
 
     @app.websocket("/open")
     async def opened(socket: WebSocket):
-        seen.append((remaining(), registry["door"].in_flight))
+        seen.append((remaining(), registry["requests"].in_flight))
         await socket.accept()
         await socket.send_text("hello")
         raise CircuitOpenError("db-7", 2.0)

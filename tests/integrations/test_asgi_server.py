@@ -1,4 +1,4 @@
-"""The ASGI middleware on a real server, granian, on loopback: clients that leave, refusals at the door, streams."""
+"""The ASGI middleware on a real server, granian, on loopback: clients that leave, refusals by the limit, streams."""
 
 import asyncio
 import contextlib
@@ -92,9 +92,9 @@ async def until_free(command):
             await asyncio.sleep(0)
 
 
-async def test_a_full_door_refuses_over_http_and_opens_again_when_the_stream_has_been_sent():
+async def test_a_full_limit_refuses_over_http_and_opens_again_when_the_stream_has_been_sent():
     registry, shop = Registry(), Shop()
-    app = ResilienceMiddleware(shop, door=Bulkhead(1), exempt=lambda scope: scope["path"] == "/health", registry=registry)
+    app = ResilienceMiddleware(shop, limit=Bulkhead(1), exempt=lambda scope: scope["path"] == "/health", registry=registry)
     async with serving(app) as port:
         slow = await ask(port, "/slow")
         await shop.inside.wait()
@@ -103,23 +103,23 @@ async def test_a_full_door_refuses_over_http_and_opens_again_when_the_stream_has
         assert (await answer_to(await ask(port, "/health")))[0] == 200
         shop.go_on.set()
         assert (await answer_to(slow))[0] == 200
-        await until_free(registry["door"])
+        await until_free(registry["requests"])
         assert (await answer_to(await ask(port, "/fast")))[0] == 200
-    counts = registry["door"].snapshot().counts
+    counts = registry["requests"].snapshot().counts
     assert (counts["success"], counts["semaphore_rejected"]) == (2, 1)
 
 
 async def test_a_client_that_leaves_in_the_middle_of_a_stream_gives_its_slot_back():
     registry, shop = Registry(), Shop()
-    app = ResilienceMiddleware(shop, door=AdaptiveLimit(initial=1, max_limit=1), registry=registry)
+    app = ResilienceMiddleware(shop, limit=AdaptiveLimit(initial=1, max_limit=1), registry=registry)
     async with serving(app) as port:
         _, writer = await ask(port, "/slow")
         await shop.inside.wait()
-        assert registry["door"].in_flight == 1
+        assert registry["requests"].in_flight == 1
         writer.close()
         async with asyncio.timeout(PATIENCE_S):
             await shop.left.wait()
-        await until_free(registry["door"])
+        await until_free(registry["requests"])
         assert (await answer_to(await ask(port, "/fast")))[0] == 200
 
 

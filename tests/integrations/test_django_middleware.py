@@ -89,11 +89,11 @@ def test_the_handler_stays_asynchronous_from_end_to_end():
         assert b"True" == asyncio.run(ask()).content
 
 
-def test_the_wsgi_handler_streams_under_the_deadline_and_behind_the_door(registry):
+def test_the_wsgi_handler_streams_under_the_deadline_and_under_the_limit(registry):
     def view(request):
-        return StreamingHttpResponse(f"{remaining():g} {registry['door'].in_flight};" for _ in range(2))
+        return StreamingHttpResponse(f"{remaining():g} {registry['requests'].in_flight};" for _ in range(2))
 
-    app = Wsgi(WSGIHandler(), deadline=5.0, door=Bulkhead(1), registry=registry)
+    app = Wsgi(WSGIHandler(), deadline=5.0, limit=Bulkhead(1), registry=registry)
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "SERVER_NAME": "h", "SERVER_PORT": "80", "wsgi.input": io.BytesIO(),
                "wsgi.url_scheme": "http", "HTTP_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS": "2000"}
     started = []
@@ -101,12 +101,12 @@ def test_the_wsgi_handler_streams_under_the_deadline_and_behind_the_door(registr
         body = app(environ, lambda *start: started.append(start))
         assert b"2 1;2 1;" == b"".join(body)
         body.close()
-    assert (started[0][0], registry["door"].in_flight) == ("200 OK", 0)
+    assert (started[0][0], registry["requests"].in_flight) == ("200 OK", 0)
 
 
-def test_the_asgi_handler_runs_a_view_under_the_deadline_and_behind_the_door(registry):
+def test_the_asgi_handler_runs_a_view_under_the_deadline_and_under_the_limit(registry):
     async def view(request):
-        return HttpResponse(f"{remaining():g} {registry['door'].in_flight}")
+        return HttpResponse(f"{remaining():g} {registry['requests'].in_flight}")
 
     async def ask():
         sent, asked = [], [{"type": "http.request", "body": b"", "more_body": False}]
@@ -118,9 +118,9 @@ def test_the_asgi_handler_runs_a_view_under_the_deadline_and_behind_the_door(reg
             sent.append(message)
 
         scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": [(b"grpc-timeout", b"3S")]}
-        await Asgi(ASGIHandler(), deadline=5.0, door=Bulkhead(1), registry=registry)(scope, receive, send)
+        await Asgi(ASGIHandler(), deadline=5.0, limit=Bulkhead(1), registry=registry)(scope, receive, send)
         return sent
 
     with urls(view):
         sent = asyncio.run(ask())
-    assert (sent[0]["status"], sent[1]["body"], registry["door"].in_flight) == (200, b"3 1", 0)
+    assert (sent[0]["status"], sent[1]["body"], registry["requests"].in_flight) == (200, b"3 1", 0)

@@ -120,10 +120,10 @@ def test_a_refusal_after_the_first_bytes_is_raised_again(way, registry):
             yield b"begun"
         raise CircuitOpenError("k")
 
-    answer = Answer(ResilienceMiddleware(app, door=Bulkhead(1), registry=registry))
+    answer = Answer(ResilienceMiddleware(app, limit=Bulkhead(1), registry=registry))
     with pytest.raises(CircuitOpenError):
         answer.whole()
-    assert (answer.status, answer.sent, registry["door"].in_flight) == (200, b"begun", 0)
+    assert (answer.status, answer.sent, registry["requests"].in_flight) == (200, b"begun", 0)
 
 
 @pytest.mark.parametrize("error", [LookupError("own"), BadRequestError("own"), ExceptionGroup("mixed", [CircuitOpenError("k"), LookupError()])], ids=repr)
@@ -147,9 +147,9 @@ def test_the_answer_to_head_has_the_headers_and_no_body(registry):
     assert (head.sent, head.headers["content-length"]) == (b"", str(len(Answer(ResilienceMiddleware(app, registry=registry)).whole().sent)))
 
 
-@pytest.mark.parametrize("door", [None, Bulkhead(1)])
+@pytest.mark.parametrize("limit", [None, Bulkhead(1)])
 @pytest.mark.parametrize("environ", [{}, {ENVOY: "500"}])
-def test_it_keeps_the_protocol_on_both_of_its_sides(door, environ, registry):
+def test_it_keeps_the_protocol_on_both_of_its_sides(limit, environ, registry):
     refused = []
 
     def app(environ, start_response):
@@ -157,7 +157,7 @@ def test_it_keeps_the_protocol_on_both_of_its_sides(door, environ, registry):
             raise CircuitOpenError("k", 1.0)
         return text(b"one", b"two")(environ, start_response)
 
-    whole = validator(ResilienceMiddleware(validator(app), door=door, registry=registry))
+    whole = validator(ResilienceMiddleware(validator(app), limit=limit, registry=registry))
     assert b"onetwo" == Answer(whole, QUERY_STRING="", SCRIPT_NAME="", **environ).whole().sent
     refused.append(True)
     assert 503 == Answer(whole, QUERY_STRING="", SCRIPT_NAME="", **environ).whole().status
@@ -212,13 +212,13 @@ def test_a_header_shortens_the_deadline_and_never_extends_it(environ, left, regi
     assert [pytest.approx(left)] == seen
 
 
-@pytest.mark.parametrize("settings", [{"deadline": 0}, {"deadline": "5"}, {"door": 100}])
+@pytest.mark.parametrize("settings", [{"deadline": 0}, {"deadline": "5"}, {"limit": 100}])
 def test_a_setting_that_makes_no_sense_is_refused(settings, registry):
     with pytest.raises(ConfigError):
         ResilienceMiddleware(text(b"x"), registry=registry, **settings)
 
 
-# -- the door
+# -- the limit
 
 
 @pytest.mark.parametrize("end", ["whole", "closed", "closed unread", "dropped", "broken off"])
@@ -230,11 +230,11 @@ def test_a_slot_is_held_until_the_body_has_ended_however_that_is(end, registry):
             raise LookupError
         yield b"two"
 
-    guarded = ResilienceMiddleware(app, door=Bulkhead(1), registry=registry)
+    guarded = ResilienceMiddleware(app, limit=Bulkhead(1), registry=registry)
     answer = Answer(guarded)
     if end != "closed unread":
         answer.step()
-    assert registry["door"].in_flight == 1
+    assert registry["requests"].in_flight == 1
     assert 503 == Answer(guarded).whole().status
     if end == "whole":
         answer.whole()
@@ -245,7 +245,7 @@ def test_a_slot_is_held_until_the_body_has_ended_however_that_is(end, registry):
             answer.whole()
     del answer
     gc.collect()
-    assert (registry["door"].in_flight, registry["door"].snapshot().counts["semaphore_rejected"]) == (0, 1)
+    assert (registry["requests"].in_flight, registry["requests"].snapshot().counts["semaphore_rejected"]) == (0, 1)
 
 
 def test_a_body_is_closed_once_also_if_the_server_never_asked_for_it(registry):
@@ -259,41 +259,41 @@ def test_a_body_is_closed_once_also_if_the_server_never_asked_for_it(registry):
         start_response("200 OK", [])
         return Body([b"x"])
 
-    for door in (None, Bulkhead(1)):
-        guarded = ResilienceMiddleware(app, door=door, registry=registry)
+    for limit in (None, Bulkhead(1)):
+        guarded = ResilienceMiddleware(app, limit=limit, registry=registry)
         Answer(guarded).close()
         Answer(guarded).whole()
     assert 4 == len(closed)
 
 
-def test_an_application_that_fails_at_the_door_gives_its_slot_back(registry):
+def test_an_application_that_fails_by_the_limit_gives_its_slot_back(registry):
     def app(environ, start_response):
         raise LookupError
 
-    guarded = ResilienceMiddleware(app, door=Bulkhead(1), registry=registry)
+    guarded = ResilienceMiddleware(app, limit=Bulkhead(1), registry=registry)
     for _ in range(3):
         with pytest.raises(LookupError):
             Answer(guarded)
-    assert registry["door"].in_flight == 0
+    assert registry["requests"].in_flight == 0
 
 
 def test_priorities_and_exemptions_are_told_the_environ(registry):
     guarded = ResilienceMiddleware(
         text(b"x"), registry=registry, exempt=lambda environ: environ["PATH_INFO"] == "/health",
-        door=AdaptiveLimit(initial=2, max_limit=2, reserved=0.5, priorities=lambda environ: 0 if environ["PATH_INFO"] == "/pay" else 5))
+        limit=AdaptiveLimit(initial=2, max_limit=2, reserved=0.5, priorities=lambda environ: 0 if environ["PATH_INFO"] == "/pay" else 5))
     first = Answer(guarded, "/pay")
     assert [503, 200, 200] == [Answer(guarded, path).whole().status for path in ("/browse", "/pay", "/health")]
     first.close()
-    assert registry["door"].in_flight == 0
+    assert registry["requests"].in_flight == 0
 
 
-def test_a_request_without_time_left_is_refused_at_the_door(registry):
-    guarded = ResilienceMiddleware(text(b"x"), door=Bulkhead(1), registry=registry)
+def test_a_request_without_time_left_is_refused_by_the_limit(registry):
+    guarded = ResilienceMiddleware(text(b"x"), limit=Bulkhead(1), registry=registry)
     assert 504 == Answer(guarded, **{ENVOY: "0"}).whole().status
 
 
 @over_seeds(200)
-def test_whatever_becomes_of_responses_the_door_bounds_them_and_all_slots_come_back(seed):
+def test_whatever_becomes_of_responses_the_limit_bounds_them_and_all_slots_come_back(seed):
     rng, registry = random.Random(seed), Registry()
     limit = rng.randint(1, 4)
 
@@ -304,7 +304,7 @@ def test_whatever_becomes_of_responses_the_door_bounds_them_and_all_slots_come_b
         if environ["end"] is not None:
             raise environ["end"]
 
-    guarded = ResilienceMiddleware(app, door=Bulkhead(limit), registry=registry, deadline=rng.choice([None, 60.0]))
+    guarded = ResilienceMiddleware(app, limit=Bulkhead(limit), registry=registry, deadline=rng.choice([None, 60.0]))
     under_way = []  # the plain model: answers that have neither ended nor been closed
     for _ in range(60):
         if rng.random() < 0.5:
@@ -329,10 +329,10 @@ def test_whatever_becomes_of_responses_the_door_bounds_them_and_all_slots_come_b
                 else:
                     if answer.status != 200:  # a refusal before the first bytes
                         under_way.remove(answer)
-        assert registry["door"].in_flight == len(under_way) <= limit
+        assert registry["requests"].in_flight == len(under_way) <= limit
     for answer in under_way:
         answer.close()
-    assert registry["door"].in_flight == 0
+    assert registry["requests"].in_flight == 0
 
 
 # -- Flask
@@ -372,18 +372,18 @@ def test_flask_is_left_every_other_exception(error, app):
     assert caught.value is error
 
 
-def test_flask_streams_under_the_deadline_and_through_the_door(app, registry):
+def test_flask_streams_under_the_deadline_and_under_the_limit(app, registry):
     @app.get("/")
     def view():
         def pieces():
             for _ in range(2):
-                yield f"{flask.request.path} {remaining():g} {registry['door'].in_flight};"
+                yield f"{flask.request.path} {remaining():g} {registry['requests'].in_flight};"
         return flask.Response(flask.stream_with_context(pieces()))
 
-    app.wsgi_app = ResilienceMiddleware(app.wsgi_app, deadline=2.0, door=Bulkhead(1), registry=registry)
+    app.wsgi_app = ResilienceMiddleware(app.wsgi_app, deadline=2.0, limit=Bulkhead(1), registry=registry)
     with app.test_client() as client:
         assert b"/ 2 1;/ 2 1;" == client.get("/").data
-    assert registry["door"].in_flight == 0
+    assert registry["requests"].in_flight == 0
 
 
 def test_a_flask_handler_may_show_the_command(app):
@@ -439,7 +439,7 @@ def test_a_real_server_sheds_load_and_a_client_that_leaves_gives_its_slot_back()
         while True:  # until the server finds that nobody reads
             yield b"x" * 65536
 
-    with serving(ResilienceMiddleware(app, door=Bulkhead(1), registry=registry)) as port:
+    with serving(ResilienceMiddleware(app, limit=Bulkhead(1), registry=registry)) as port:
         slow_one = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
         slow_one.request("GET", "/slow")
         assert entered.wait(PATIENCE_S)
@@ -450,4 +450,4 @@ def test_a_real_server_sheds_load_and_a_client_that_leaves_gives_its_slot_back()
         refused.close()
         slow_one.close()
         go_on.set()
-    assert registry["door"].in_flight == 0  # the server has waited for its threads
+    assert registry["requests"].in_flight == 0  # the server has waited for its threads

@@ -31,7 +31,7 @@ def test_telemetry_has_intervals_and_room_for_a_stream(settings):
 @pytest.mark.parametrize(("name", "value"), [("deadline", "5"), ("deadline", 0), ("registry", 3)])
 def test_a_middleware_names_its_own_setting(middleware, name, value):
     with pytest.raises(ConfigError, match=f"^{name} must be") as caught:
-        middleware(lambda *_: [], door=Bulkhead(3), **{name: value})
+        middleware(lambda *_: [], limit=Bulkhead(3), **{name: value})
     assert caught.value.option == name
 
 

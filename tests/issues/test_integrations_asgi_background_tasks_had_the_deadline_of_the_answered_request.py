@@ -16,8 +16,8 @@ from resilience.integrations.asgi import ResilienceMiddleware
 
 
 @pytest.mark.parametrize("is_streamed", [False, True])
-@pytest.mark.parametrize("door", [None, Bulkhead(2)], ids=["no door", "door"])
-def test_a_background_task_has_no_deadline_and_the_response_had_one(registry, is_streamed, door):
+@pytest.mark.parametrize("limit", [None, Bulkhead(2)], ids=["no limit", "limit"])
+def test_a_background_task_has_no_deadline_and_the_response_had_one(registry, is_streamed, limit):
     seen = []
 
     async def note():
@@ -34,7 +34,7 @@ def test_a_background_task_has_no_deadline_and_the_response_had_one(registry, is
         return StreamingResponse(parts(), background=task) if is_streamed else PlainTextResponse("ab", background=task)
 
     app = Starlette(routes=[Route("/", answer)])
-    app.add_middleware(ResilienceMiddleware, deadline=5.0, door=door, registry=registry)
+    app.add_middleware(ResilienceMiddleware, deadline=5.0, limit=limit, registry=registry)
 
     assert TestClient(app).get("/").text == "ab"
     assert seen[:-1] == [True] * (3 if is_streamed else 1)

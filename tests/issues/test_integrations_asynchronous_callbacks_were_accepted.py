@@ -1,4 +1,4 @@
-"""An ``async def`` as ``idempotent`` let POSTs be repeated, as ``exempt`` it opened the door to all requests, as ``key``
+"""An ``async def`` as ``idempotent`` let POSTs be repeated, as ``exempt`` it let all requests pass the limit, as ``key``
 it failed with the first request: nobody awaits what these return, and a coroutine is true. ``exempt=5`` was accepted.
 """
 
@@ -42,9 +42,9 @@ PLACES = {
     **{f"{name}: key": functools.partial(lambda make, wrong: make(key=wrong, registry=Registry()), make)
        for name, make in CLIENTS.items()},
     "asgi: exempt": lambda wrong: asgi.ResilienceMiddleware(
-        coroutine, exempt=wrong, door=Bulkhead(1), registry=Registry()),
+        coroutine, exempt=wrong, limit=Bulkhead(1), registry=Registry()),
     "wsgi: exempt": lambda wrong: wsgi.ResilienceMiddleware(
-        generator, exempt=wrong, door=Bulkhead(1), registry=Registry()),
+        generator, exempt=wrong, limit=Bulkhead(1), registry=Registry()),
     "grpc: key": lambda wrong: grpc.GuardInterceptor(key=wrong, registry=Registry()),
     "grpc.aio: key": lambda wrong: grpc_aio.aio_interceptors(key=wrong, registry=Registry()),
     "sqlalchemy: sessions": unit_of_work,

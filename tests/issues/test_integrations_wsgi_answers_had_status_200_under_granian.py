@@ -36,13 +36,13 @@ def answer_of(app):
 
 @pytest.mark.parametrize("chunks", [[], [b""], [b"one", b"two"]])
 @pytest.mark.parametrize("kind", [list, lambda chunks: Chunks(*chunks)], ids=["list", "iterator"])
-@pytest.mark.parametrize("door", [None, Bulkhead(1)])
-def test_granian_is_told_the_status_in_time(registry, door, kind, chunks):
+@pytest.mark.parametrize("limit", [None, Bulkhead(1)])
+def test_granian_is_told_the_status_in_time(registry, limit, kind, chunks):
     def app(environ, start_response):
         start_response("404 Not Found", [("X-Own", "1")])
         return kind(chunks)
 
-    answer = answer_of(ResilienceMiddleware(app, door=door, deadline=5.0, registry=registry))
+    answer = answer_of(ResilienceMiddleware(app, limit=limit, deadline=5.0, registry=registry))
     assert (answer.status, answer.headers, answer.body) == (404, {"X-Own": "1"}, b"".join(chunks))
 
 

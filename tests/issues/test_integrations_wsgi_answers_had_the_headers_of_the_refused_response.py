@@ -45,9 +45,9 @@ def answer_of(app):
     return answer.status, [(name.lower(), value) for name, value in answer.getheaders()], answer.read()
 
 
-@pytest.mark.parametrize("door", [None, Bulkhead(1)])
+@pytest.mark.parametrize("limit", [None, Bulkhead(1)])
 @pytest.mark.parametrize("raised_at", ["the call", "the first step"])
-def test_a_refused_response_leaves_no_headers_in_the_answer(registry, raised_at, door):
+def test_a_refused_response_leaves_no_headers_in_the_answer(registry, raised_at, limit):
     def app(environ, start_response):
         start_response("200 OK", [("Content-Type", "text/html"), ("Content-Length", "1000"), ("Set-Cookie", "a=b")])
         if raised_at == "the call":
@@ -58,7 +58,7 @@ def test_a_refused_response_leaves_no_headers_in_the_answer(registry, raised_at,
         raise CircuitOpenError("k")
         yield
 
-    status, headers, body = answer_of(ResilienceMiddleware(app, door=door, registry=registry))
+    status, headers, body = answer_of(ResilienceMiddleware(app, limit=limit, registry=registry))
 
     assert status == 503
     assert [value for name, value in headers if name == "content-type"] == ["application/problem+json"]

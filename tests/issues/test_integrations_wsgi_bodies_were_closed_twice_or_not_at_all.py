@@ -1,6 +1,6 @@
 """The WSGI middleware closed a body twice if the server closed the response before its end, as when the client has left: what
 Flask calls for ``call_on_close`` ran twice. Where the server refused the start of a response, nobody closed the body as long
-as somebody had the exception, and the door's slot was taken.
+as somebody had the exception, and the limit's slot was taken.
 """
 
 import pytest
@@ -27,19 +27,19 @@ class Body:
         self.closed += 1
 
 
-def guarded(registry, door):
+def guarded(registry, limit):
     def app(environ, start_response):
         start_response("200 OK", [])
         return body
 
     body = Body()
-    return ResilienceMiddleware(app, door=door, registry=registry), body
+    return ResilienceMiddleware(app, limit=limit, registry=registry), body
 
 
-@pytest.mark.parametrize("door", [None, Bulkhead(1)])
+@pytest.mark.parametrize("limit", [None, Bulkhead(1)])
 @pytest.mark.parametrize("taken", [0, 1, 2, 3])
-def test_a_body_is_closed_once_however_much_of_it_was_taken(registry, door, taken):
-    app, body = guarded(registry, door)
+def test_a_body_is_closed_once_however_much_of_it_was_taken(registry, limit, taken):
+    app, body = guarded(registry, limit)
     response = app({}, lambda *_: None)
     for _ in range(taken):
         next(iter(response), None)
@@ -47,12 +47,12 @@ def test_a_body_is_closed_once_however_much_of_it_was_taken(registry, door, take
     assert body.closed == 1
 
 
-@pytest.mark.parametrize("door", [None, Bulkhead(1)])
-def test_a_body_is_closed_where_the_server_refuses_the_start(registry, door):
+@pytest.mark.parametrize("limit", [None, Bulkhead(1)])
+def test_a_body_is_closed_where_the_server_refuses_the_start(registry, limit):
     def start_response(*_):
         raise AssertionError("hop-by-hop header")
 
-    app, body = guarded(registry, door)
+    app, body = guarded(registry, limit)
     with pytest.raises(AssertionError) as kept:
         app({}, start_response)
     assert body.closed == 1
