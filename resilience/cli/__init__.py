@@ -79,7 +79,7 @@ def _demo_arguments(one: argparse.ArgumentParser) -> None:
     one.add_argument("--gateway-port", type=values.port, default=8080, metavar="PORT",
                      help="where the gateway listens (default: %(default)s)")
     one.add_argument("--private-port", type=values.port, default=8081, metavar="PORT",
-                     help="where the gateway's private side listens (default: %(default)s)")
+                     help="where the gateway's private listener listens (default: %(default)s)")
     one.add_argument("--admin-port", type=values.port, default=8090, metavar="PORT",
                      help="where the dashboard and the telemetry are (default: %(default)s)")
     one.add_argument("--registry-port", type=values.port, default=8761, metavar="PORT",

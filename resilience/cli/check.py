@@ -78,7 +78,7 @@ def _check_gateway(file: str) -> str:
 
     sys.path.append("")  # as does the gateway, for filters
     settings = config.load(file)
-    served = server.sides(Gateway(settings, registry=Registry()))
+    served = server.served_by(Gateway(settings, registry=Registry()))
     if settings.registry is not None:
         host = RegistryHost(settings.registry)
         host.prepared()

@@ -49,8 +49,8 @@ def gateway_file(services: Iterable[Service], *, gateway: int, private: int, adm
 
     Args:
         services: What there is.
-        gateway: Port of the public side.
-        private: Port of the private side.
+        gateway: Port of the public listener.
+        private: Port of the private listener.
         admin: Port of the dashboard and the telemetry.
         registry: Port of the service registry.
     """

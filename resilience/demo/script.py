@@ -13,7 +13,7 @@ class Service:
 
     Attributes:
         name: Of the service and of its route.
-        private: Whether its route is on the private side.
+        private: Whether its route is on the private listener.
         backup: Whether there is a second endpoint, asked while the first is not available.
         canary: Whether one request in five goes to a new version, in whose place the old one answers if it fails.
     """
@@ -55,7 +55,7 @@ CUES: Final = (
     Cue(19.5, "pricing-canary", "fail", "pricing-canary, the new version for one request in five, answers 500 to two "
         "in three; pricing answers in its place"),
     Cue(29.5, "pricing-canary", "well", "pricing-canary is well again"),
-    Cue(36.0, "ledger", "slow", "ledger, on the private side, becomes slow: 150 ms instead of 5"),
+    Cue(36.0, "ledger", "slow", "ledger, on the private listener, becomes slow: 150 ms instead of 5"),
     Cue(42.0, "ledger", "well", "ledger is well again"),
 )
 ROUND_S: Final = 50.0

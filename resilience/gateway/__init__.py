@@ -4,7 +4,7 @@ The way of a request, and the room of each step:
 
     front/, or asgi.py      reads it from its client, and writes the answer
     gateway.py              takes the configuration in force (generation.py), and keeps it until the answer is complete
-    limits/                 turns it away at the door if there is too much of everything
+    limits/                 admits it, or sheds it if there is too much to do
     request_mapping.py      finds its route by routing/, and makes of its head what is sent upstream
     filters/, format/       authenticate, limit, check and change it, and later its answer
     forwarding.py           takes the bytes both ways; composition/ asks several services instead

@@ -1,4 +1,4 @@
-"""Change: what another configuration changes that is not its own, such as commands, limits and doors that go on.
+"""Change: what another configuration changes that is not its own, such as commands and limits that go on.
 
 A configuration is built while the former one is in force, and any part of it may fail: a file is not there, a name is
 taken. So nothing that serves is touched meanwhile. What is to be touched is noted here, and done in one go when all is

@@ -111,7 +111,7 @@ class Gateway:
 
     @property
     def mirrors(self) -> Mapping[str, Mirror]:
-        """The mirrors of its routes, by their names; those of the private side have "private/" before them."""
+        """The mirrors of its routes, by their names; those of the private listener have "private/" before them."""
         public, private = self._generation.public, self._generation.private
         others = {} if private is None else private.admission.mirrors
         return {**public.admission.mirrors, **{f"private/{name}": each for name, each in others.items()}}
@@ -193,8 +193,8 @@ class Gateway:
         Raises:
             ClientGoneError: The client stopped taking its answer.
         """
-        side = self._generation.private
-        return _gone(inbound) if side is None else side.serve(inbound)
+        private = self._generation.private
+        return _gone(inbound) if private is None else private.serve(inbound)
 
     def refused(self, request: RefusedRequest) -> None:
         """Count and log a request that its server has answered by itself.
@@ -210,12 +210,12 @@ class Gateway:
         Args:
             request: See refused().
         """
-        side = self._generation.private
-        if side is not None:
-            side.refused(request)
+        private = self._generation.private
+        if private is not None:
+            private.refused(request)
 
     async def private(self, scope: Any, receive: Receive, send: Any) -> None:
-        """The private side as an ASGI 3 application; see serve_private().
+        """The private listener as an ASGI 3 application; see serve_private().
 
         Args:
             scope: ASGI's.
@@ -243,5 +243,5 @@ class Gateway:
 
 async def _gone(inbound: Inbound) -> None:
     """Answer a request on a connection that a reload is about to close, with the routes it had."""
-    problem = Problem(404, "the private side is no more", close=True)
+    problem = Problem(404, "the private listener is no more", close=True)
     await inbound.respond(problem.status, *problem.response())

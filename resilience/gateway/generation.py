@@ -22,7 +22,7 @@ from .filters.chain import NO_FILTERS, Chain, FilterRunner, chain_of
 from .filters.step import Step
 from .filters.steps import steps_of
 from .forwarding import Forwarder
-from .limits.door import Door, door_of
+from .limits.admission_control import AdmissionControl, admission_control_of
 from .logs.observed_request import ObservedRequest
 from .logs.observer import Observer, observer_of
 from .logs.request_statistics import statistics_of
@@ -42,13 +42,13 @@ _PRIVATE: Final = "private"
 
 @attrs.frozen(eq=False)
 class Parts:
-    """What both sides of a gateway share.
+    """What both listeners of a gateway share.
 
     Attributes:
         services: By name.
         steps: The filters, by name.
         composed: The endpoints that answer by compositions, by the compositions' names.
-        observer: Is told of the public side's requests, and has what both sides tell; None: nothing is told.
+        observer: Is told of the public listener's requests, and has what both listeners tell; None: nothing is told.
         shared: The connection to what several gateways share; None: nothing is shared.
         hints: What gateways tell each other of endpoints that are down; None: nothing.
     """
@@ -125,35 +125,35 @@ def _needs_observer(config: GatewayConfig) -> bool:
 
 
 @attrs.frozen(eq=False)
-class Side:
-    """What stands behind one listener.
+class RequestHandler:
+    """Answers the requests of one listener.
 
     Attributes:
         admission: Admits requests to services.
         forwarder: Forwards what was admitted.
         runner: Runs the filters of a route.
         observer: Is told of its requests; None: nobody is.
-        door: Sheds load; None: all may come in.
+        admission_control: Sheds load; None: all may come in.
     """
 
     admission: Admission
     forwarder: Forwarder
     runner: FilterRunner
     observer: Observer | None
-    door: Door | None
+    admission_control: AdmissionControl | None
 
     @classmethod
     def of(cls, config: GatewayConfig, parts: Parts, registry: Registry, once_in_force: Callable[[Act], object],
-           name: str | None = None, old: Side | None = None) -> Side:
-        """The side that *config* describes, if it is taken for the whole gateway.
+           name: str | None = None, old: RequestHandler | None = None) -> RequestHandler:
+        """The handler that *config* describes, if it is taken for the whole gateway.
 
         Args:
-            config: Of the side, as if it were the whole gateway's.
-            parts: What both sides share.
+            config: Of the listener, as if it were the whole gateway's.
+            parts: What both listeners share.
             registry: Where the commands are.
             once_in_force: See FilterHost.
-            name: Of the side; None: the public one.
-            old: The side whose place it takes; None: there is none.
+            name: Of the listener; None: the public one.
+            old: The handler whose place it takes; None: there is none.
         """
 
         def chain(route: RouteConfig) -> Chain | None:
@@ -170,7 +170,7 @@ class Side:
         addresses = ClientAddresses.behind(config.gateway.trusted_proxies)
         observer = parts.observer
         if observer is not None and name is not None:
-            observer = observer.of_side(
+            observer = observer.of_listener(
                 name, statistics_of(registry, name, once_in_force) if config.gateway.statistics else None)
         admission = Admission(config, parts.services, chain, before=None if old is None else old.admission.mirrors)
         mirrors = admission.mirrors
@@ -180,7 +180,8 @@ class Side:
             FilterRunner(forwarder, parts.services, steps, config.gateway.error_endpoint, config.identity_headers),
             observer,
             None if config.shedding is None else
-            door_of(registry, name or "gateway", config.shedding, addresses, once_in_force))
+            admission_control_of(registry, config.shedding, addresses, once_in_force,
+                                 None if name is None else ("listener", name)))
 
     async def serve(self, inbound: Inbound) -> None:
         """Answer one request; see Gateway.serve()."""
@@ -193,12 +194,13 @@ class Side:
             if observer is not None and observed is not None:
                 observer.routed(observed, route.name, route.answers, admitted.request)
                 admitted.request.asked, admitted.request.replaced = observed.asked, observed.replaced
-                if self.door is not None:
-                    answer = await self.door.enter(observed)
+                control = self.admission_control
+                if control is not None:
+                    answer = await control.admit(observed)
                     if answer is not None:
                         await inbound.respond(*answer)
                         return
-                    admitted.request.headers = self.door.priorities.cleaned(inbound.head, admitted.request.headers)
+                    admitted.request.headers = control.priorities.cleaned(inbound.head, admitted.request.headers)
             if route.filters is None:
                 await self.forwarder.forward(route.service, admitted.request, inbound, mirror=route.mirror)
             else:
@@ -239,15 +241,15 @@ class Generation:
 
     Attributes:
         config: The configuration.
-        parts: What both sides share.
+        parts: What both listeners share.
         public: What everybody reaches.
         private: What stands behind the listener of the ``[private]`` table; None: there is none.
     """
 
     config: GatewayConfig
     parts: Parts
-    public: Side
-    private: Side | None
+    public: RequestHandler
+    private: RequestHandler | None
 
     @classmethod
     def of(cls, config: GatewayConfig, services: NextServices, registry: Registry, client: UpstreamClient,
@@ -259,7 +261,7 @@ class Generation:
                 otherwise.
         """
         parts = Parts.of(config, services, registry, client, change, old)
-        private, later = config.of_private_side(), change.once_in_force
-        old_private = None if old is None else old.private
-        return cls(config, parts, Side.of(config, parts, registry, later, old=None if old is None else old.public),
-                   None if private is None else Side.of(private, parts, registry, later, _PRIVATE, old_private))
+        settings, later = config.of_private_listener(), change.once_in_force
+        before, private = (None, None) if old is None else (old.public, old.private)
+        return cls(config, parts, RequestHandler.of(config, parts, registry, later, old=before),
+                   None if settings is None else RequestHandler.of(settings, parts, registry, later, _PRIVATE, private))

@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from ..metrics.exports import as_utf8
 from ..metrics.prometheus import OncePerRegistry
-from .listeners import Listeners
+from .listeners import PUBLIC, Listeners
 
 
 class ListenerMetrics:
@@ -33,7 +33,7 @@ class ListenerMetrics:
             "When a certificate in use ends, or one that it comes with.", labels=["file"])
         failed = CounterMetricFamily(
             "resilience_gateway_failed_handshakes", "Connections that ended before their first request could come.",
-            labels=["door", "reason"])
+            labels=["reason"])
         opened = {name: listener for known in self._known if (each := known()) is not None
                   for name, listener in each.open()}
         files = dict[str, float]()
@@ -42,8 +42,9 @@ class ListenerMetrics:
                 listener.tls.current(listener.front.loop.time())
                 for validity in listener.tls.validities:
                     files[validity.file] = min(validity.ends_at, files.get(validity.file, inf))
+            own = {} if name == PUBLIC else {"listener": name}
             for reason, number in list(listener.front.failed_handshakes.items()):
-                failed.add_metric([name, reason], number)
+                failed.add_sample(f"{failed.name}_total", {**own, "reason": reason}, number)
         for file, ends_at in files.items():
             ends.add_metric([as_utf8(file)], ends_at)
         yield from (ends, failed)

@@ -22,6 +22,8 @@ from .front.asgi_bridge import App, AsgiBridge
 from .front.front import Front, Refused, Serve
 from .front.listener import Listener, bound
 
+#: The listener whose metrics have no label of its name; see decision 0064.
+PUBLIC: Final = "gateway"
 #: For what has no setting of its own.
 DRAIN_S: Final = 5.0
 

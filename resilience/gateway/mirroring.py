@@ -122,17 +122,17 @@ class MirrorMetrics:
     """What Prometheus is told of the mirrors of gateways with one registry. Written by one thread, read by any."""
 
     def __init__(self) -> None:
-        self._sides: dict[str | None, list[tuple[str, str, Copies]]] = {}
+        self._listeners: dict[str | None, list[tuple[str, str, Copies]]] = {}
 
-    def adopt(self, side: str | None, mirrors: Mapping[str, Mirror]) -> None:
-        """Export what the *mirrors* of a *side* (None: the public one) leave out, by their routes' names."""
+    def adopt(self, listener: str | None, mirrors: Mapping[str, Mirror]) -> None:
+        """Export what the *mirrors* of a *listener* (None: the public one) leave out, by their routes' names."""
         mine = [(route, each.service.name, each.copies) for route, each in mirrors.items()]
-        self._sides = {**self._sides, side: mine}  # in one step: a thread may be reading
+        self._listeners = {**self._listeners, listener: mine}  # in one step: a thread may be reading
 
     def collect(self) -> Iterator[Metric]:
-        """The metrics at this moment; those of a private side have one label more, as those of its requests have."""
-        for side, mirrors in self._sides.items():
-            own = {} if side is None else {"side": as_utf8(side)}
+        """The metrics at this moment; those of a private listener have one label more, as its requests have."""
+        for listener, mirrors in self._listeners.items():
+            own = {} if listener is None else {"listener": as_utf8(listener)}
             family = CounterMetricFamily(
                 "resilience_gateway_mirror_left_out", "Requests that were not copied to the other service, because too "
                 "many copies were under way.", labels=[*own, "route", "service"])

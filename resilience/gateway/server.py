@@ -22,7 +22,7 @@ from .config import GatewayConfig, GatewaySettings
 from .front.asgi_bridge import App
 from .gateway import Gateway
 from .listener_metrics import METRICS
-from .listeners import Listeners, Served
+from .listeners import PUBLIC, Listeners, Served
 from .logs.messages import MessageHandler
 from .open_files import allow_open_files
 
@@ -36,11 +36,11 @@ STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
 _logger = logging.getLogger(__name__)
 
 
-def sides(gateway: Gateway, config: GatewayConfig | None = None) -> list[Served]:
+def served_by(gateway: Gateway, config: GatewayConfig | None = None) -> list[Served]:
     """What a *gateway* itself serves; by another *config*, what it will serve."""
     config = gateway.config if config is None else config
     settings, private = config.gateway, config.private
-    found = [Served("gateway", gateway.serve, settings.bind, settings, current=lambda: gateway.config.gateway,
+    found = [Served(PUBLIC, gateway.serve, settings.bind, settings, current=lambda: gateway.config.gateway,
                     refused=gateway.refused)]
     if private is not None:
         found.append(Served("private", gateway.serve_private, private.settings.bind, private.settings,
@@ -65,7 +65,7 @@ async def serve(gateway: Gateway, *, admin: App | None = None, ready: Callable[[
     Raises:
         ServeError: A port is taken.
     """
-    stop, served = asyncio.Event(), sides(gateway)
+    stop, served = asyncio.Event(), served_by(gateway)
     if admin is not None and gateway.config.admin is not None:
         served.append(Served.app(admin, gateway.config.admin.bind))
     listeners = Listeners(drain_s=gateway.config.gateway.drain_timeout)

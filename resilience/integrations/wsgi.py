@@ -6,8 +6,8 @@ request_guard says what happens to a request, in which order. Frameworks answer 
 its refusals do not come this far: integrations.flask and integrations.django answer them where they are raised.
 
 **The body.** A WSGI response is sent after the application has returned, while the server iterates the body. So the
-slot of the limit is held by a generator, which ends when the body does, when the server closes it (PEP 3333 has it do so
-although the client has left), or when it is dropped. The first step of the generator is the call of the application
+slot of the limit is held by a generator, which ends when the body does, when the server closes it (PEP 3333 has it do
+so although the client has left), or when it is dropped. The first step of the generator is the call of the application
 and the first chunk of its body. It is taken before the middleware returns: PEP 3333 lets an application start its
 response as late as that, but granian asks for the status as soon as the application has returned.
 

@@ -1,4 +1,4 @@
-"""The file of the demo's gateway is one that `resilience check` accepts, with a public and a private side."""
+"""The file of the demo's gateway is one that `resilience check` accepts, with a public and a private listener."""
 
 from resilience.demo.gateway_file import applications_of, commands_of, gateway_file
 from resilience.demo.script import PROGRAMS, SERVICES
@@ -10,7 +10,7 @@ from resilience.registry import Registry
 PORTS = {program: 9001 + i for i, program in enumerate(PROGRAMS)}
 
 
-def test_the_file_is_valid_and_the_private_service_is_on_the_private_side_only(tmp_path):
+def test_the_file_is_valid_and_the_private_service_is_on_the_private_listener_only(tmp_path):
     file = tmp_path / "gateway.toml"
     file.write_text(gateway_file(SERVICES, gateway=8080, private=8081, admin=8090, registry=8761))
     config = load(file)

@@ -49,10 +49,10 @@ def table():
     return rows(section("howto/public-and-private-gateway.md", "## What it answers"))
 
 
-@pytest.mark.parametrize(("side", "request_line", "key", "body", "status", "why"), table(), ids=[row[-1] for row in table()])
-def test_each_request_of_the_table_gets_the_status_that_stands_there(gateway, side, request_line, key, body, status, why):
+@pytest.mark.parametrize(("listener", "request_line", "key", "body", "status", "why"), table(), ids=[row[-1] for row in table()])
+def test_each_request_of_the_table_gets_the_status_that_stands_there(gateway, listener, request_line, key, body, status, why):
     method, path = request_line.split(" ")
-    assert int(status) == gateway.ask(method, path, key=key, body=body, private=side == "private")[0], why
+    assert int(status) == gateway.ask(method, path, key=key, body=body, private=listener == "private")[0], why
 
 
 def test_the_page_of_an_item_is_merged_and_survives_hanging_reviews_that_nobody_else_notices(gateway, services):
@@ -87,16 +87,16 @@ def test_errors_of_services_have_one_form_on_the_public_side(gateway, services):
     assert (410, False) == (problem(refused)["status"], b"secret" in refused[2])
 
 
-def test_both_sides_are_logged_and_counted_apart(gateway):
+def test_both_listeners_are_logged_and_counted_apart(gateway):
     eventually(lambda: gateway.ask("GET", "/catalogue/ABC-1", key="web")[0] == 200)
     assert 200 == gateway.ask("GET", "/orders/7", private=True)[0]
     file = gateway.folder / "access.log"
     lines = eventually(lambda: [line for line in map(json.loads, file.read_text().splitlines()) if line.get("route") == "internal-orders"])
     assert ("internal-orders", "private", 200, False) == (
-        lines[-1]["service"], lines[-1]["side"], lines[-1]["status"], "consumer" in lines[-1])
+        lines[-1]["service"], lines[-1]["listener"], lines[-1]["status"], "consumer" in lines[-1])
     text = gateway.admin_get("/metrics")
     assert re.search(r'^resilience_gateway_requests_total{'
-                     r'route="internal-orders",service="internal-orders",side="private",status="2xx"} ', text, re.M)
+                     r'listener="private",route="internal-orders",service="internal-orders",status="2xx"} ', text, re.M)
     assert not re.search(r'^resilience_gateway_requests_total{route="internal-orders",service="orders"', text, re.M)
     assert re.search(r'^resilience_gateway_consumer_requests_total{consumer="web",status="2xx"} ', text, re.M)
     assert {"orders", "internal-orders"} <= set(re.findall(r'resilience_command_in_flight{command="([^"]*)"', text))

@@ -85,7 +85,7 @@ from resilience.gateway.format.error_filter import ErrorFilter
 from resilience.gateway.format.header_filter import HeaderChanges
 from resilience.gateway.format.openapi_filter import OpenApiFilter
 from resilience.gateway.format.schema_filter import JsonSchemaFilter
-from resilience.gateway.limits.door import door_of
+from resilience.gateway.limits.admission_control import admission_control_of
 from resilience.gateway.limits.request_limit import policy_of
 from resilience.gateway.limits.shared_limit import shared_limit_named
 from resilience.gateway.listener_metrics import METRICS as LISTENERS
@@ -265,7 +265,7 @@ def test_every_metric_is_in_the_table_with_its_type_and_labels(registry):
     SOURCES.of(registry)
     MIRRORS.of(registry).adopt(None, {})
     LISTENERS.of(registry)
-    door_of(registry, "gateway", gateway_config.SheddingSettings(), ClientAddresses(bool))
+    admission_control_of(registry, gateway_config.SheddingSettings(), ClientAddresses(bool))
     with Change() as change:
         settings = SharedSettings(url="redis://h", circuits=SharedCircuits())
         shared = connection_of(settings, registry, change, None, None)

@@ -28,7 +28,7 @@ _OTHERS = {"certificates": [{"certificate_file": _PEM}]}
 
 
 def config(public: int, private: int | None, path: str = "/p/*", **said: Any) -> GatewayConfig:
-    """Two sides whose services nobody needs to be: what has no route is answered with 404."""
+    """Two listeners whose services nobody needs to be: what has no route is answered with 404."""
     tables: dict[str, Any] = {
         "gateway": {"bind": f"127.0.0.1:{public}"}, "services": {"up": {"endpoints": ["http://127.0.0.1:9"]}},
         "routes": [{"path": "/u/*", "service": "up"}]}
@@ -62,7 +62,7 @@ class Serving:
 
     async def reload(self, config: GatewayConfig, switch: Callable[[], object] | None = None) -> None:
         gateway = self.gateway
-        await self.listeners.change(server.sides(gateway, config), switch or (lambda: gateway.reload(config)))
+        await self.listeners.change(server.served_by(gateway, config), switch or (lambda: gateway.reload(config)))
 
 
 def served(test: Callable[[Serving, int, int], Coroutine[Any, Any, None]], private: bool = True) -> None:
@@ -71,7 +71,7 @@ def served(test: Callable[[Serving, int, int], Coroutine[Any, Any, None]], priva
     async def main() -> None:
         public, port = free_port(), free_port()
         serving = Serving(config(public, port if private else None))
-        await serving.listeners.change(server.sides(serving.gateway))
+        await serving.listeners.change(server.served_by(serving.gateway))
         try:
             await test(serving, public, port)
         finally:
@@ -132,7 +132,7 @@ def test_a_listener_that_moves_refills_no_limit() -> None:
     served(test)
 
 
-def test_a_request_that_comes_when_the_private_side_is_gone_is_told_so_and_the_connection_closes() -> None:
+def test_a_request_that_comes_when_the_private_listener_is_gone_is_told_so_and_the_connection_closes() -> None:
     async def test(serving: Serving, public: int, port: int) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET / HTTP/1.1\r\nHost: gw\r\n")  # a request has begun, so the connection stays
@@ -144,7 +144,7 @@ def test_a_request_that_comes_when_the_private_side_is_gone_is_told_so_and_the_c
         answer = await reader.read()
         assert answer.startswith(b"HTTP/1.1 404")
         assert b"connection: close" in answer
-        assert b"the private side is no more" in answer
+        assert b"the private listener is no more" in answer
         writer.close()
 
     served(test)

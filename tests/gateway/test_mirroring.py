@@ -156,7 +156,7 @@ async def test_copies_that_were_left_out_are_shown_and_go_on_being_counted_after
     await copies_ended(app, registry)
 
 
-async def test_the_private_side_s_mirrors_have_a_label_more(upstream: Upstream, shadow: Upstream) -> None:
+async def test_the_private_listener_s_mirrors_have_a_label_more(upstream: Upstream, shadow: Upstream) -> None:
     registry = Registry()
     app = app_for(upstream, shadow.url, registry)
     mirrored = [{"path": "/api/*", "service": "up", "mirror": {"service": "shadow"}}]
@@ -165,6 +165,6 @@ async def test_the_private_side_s_mirrors_have_a_label_more(upstream: Upstream, 
         "private": {"bind": "127.0.0.1:8081", "routes": mirrored}}, "test")))
     assert ["/api/*", "private//api/*"] == list(app.mirrors)
     assert {f'resilience_gateway_mirror_left_out_total{{{labels}}} 0.0' for labels in (
-        'route="/api/*",service="shadow"', 'route="/api/*",service="shadow",side="private"')} <= set(
+        'route="/api/*",service="shadow"', 'listener="private",route="/api/*",service="shadow"')} <= set(
             generate_latest(Collector(registry)).decode().splitlines())
     app.close()

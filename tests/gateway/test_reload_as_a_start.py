@@ -93,9 +93,9 @@ def _of(gateway: Gateway) -> dict[str, Any]:
         found[f"command {command.key}"] = (command.group, repr(command.settings), command.state, runtime.slots.limit,
                                            runtime.slots.shadow is None, type(runtime.slots), type(runtime.recorder))
     found |= {f"service {name}": _of_service(service) for name, service in gateway.services.items()}
-    side = gateway._generation.public
+    public = gateway._generation.public
     return {**found, "mirrors": {name: each.report() for name, each in gateway.mirrors.items()},
-            "side": (side.observer is None, side.door is None), "filters": sorted(each.name for each in gateway._generation.parts.filters)}
+            "public": (public.observer is None, public.admission_control is None), "filters": sorted(each.name for each in gateway._generation.parts.filters)}
 
 
 @over_seeds(40)

@@ -131,8 +131,8 @@ def three() -> Iterator[list[Upstream]]:
 
 
 @pytest.fixture(scope="module")
-def side() -> int:
-    """The port of the private side."""
+def private() -> int:
+    """The port of the private listener."""
     return free_port()
 
 
@@ -144,11 +144,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def gateway(three: list[Upstream], side: int, folder: Path) -> Iterator[Gateway]:
+def gateway(three: list[Upstream], private: int, folder: Path) -> Iterator[Gateway]:
     keys = "\n".join(f'[[filters.keys.keys]]\nid = "{name}"\nsha256 = "{digest(f"{name}.x")}"\nconsumer = "{name}"\n'
                      f'scopes = {json.dumps(["write"] if name == "ada" else [])}\n' for name in ("ada", "bob"))
     one, two, sick = (each.url for each in three)
-    config = CONFIG.format(one=one, two=two, three=sick, folder=folder, keys=keys, private=side)
+    config = CONFIG.format(one=one, two=two, three=sick, folder=folder, keys=keys, private=private)
     token = f'tokens = {{ ops = "sha256:{hashlib.sha256(TOKEN.encode()).hexdigest()}" }}'
     with running(folder, config, workers=1, admin=token) as made:
         yield made
@@ -290,11 +290,11 @@ def test_one_slow_upstream_does_not_touch_the_others(gateway: Gateway, three: li
     assert [200] * 3 == found
 
 
-def test_public_and_private_sides_have_their_own_routes_security_and_statistics(gateway: Gateway, side: int) -> None:
-    assert (200, 403) == (ask(gateway, "/inside/1", "", port=side)[0], ask(gateway, "/outside/1", "", port=side)[0])
-    assert (404, 404) == (ask(gateway, "/inside/1", "ada")[0], ask(gateway, "/catalogue/1", "ada", port=side)[0])
+def test_public_and_private_listeners_have_their_own_routes_security_and_statistics(gateway: Gateway, private: int) -> None:
+    assert (200, 403) == (ask(gateway, "/inside/1", "", port=private)[0], ask(gateway, "/outside/1", "", port=private)[0])
+    assert (404, 404) == (ask(gateway, "/inside/1", "ada")[0], ask(gateway, "/catalogue/1", "ada", port=private)[0])
     text = eventually(lambda: (found := gateway.admin_get("/metrics")) and 'route="/inside/*"' in found and found)
-    assert {"internal"} == set(re.findall(r'requests_total{route="/inside/\*",service="([^"]*)"', text))
+    assert {"internal"} == set(re.findall(r'requests_total{listener="private",route="/inside/\*",service="([^"]*)"', text))
 
 
 def test_filters_see_every_answer_and_are_measured_like_calls(gateway: Gateway) -> None:

@@ -73,7 +73,7 @@ async def test_a_balancer_that_goes_by_time_prefers_the_faster_endpoint(balancer
     assert seen[0.0] > 3 * seen[0.1]
 
 
-async def test_the_filter_shed_refuses_at_the_door_what_is_too_much_and_says_when_to_come_again() -> None:
+async def test_the_filter_shed_refuses_what_is_too_much_and_says_when_to_come_again() -> None:
     go_on = asyncio.Event()
 
     async def waits(_: bytes, writer: asyncio.StreamWriter) -> None:
@@ -81,8 +81,8 @@ async def test_the_filter_shed_refuses_at_the_door_what_is_too_much_and_says_whe
         writer.write(OK)
 
     async with upstream(waits) as url:
-        config = configured({"endpoints": [url]}, filters={"door": {"use": "shed", "initial": 5}},
-                            routes=[{"path": "/*", "service": "up", "filters": ["door"]}])
+        config = configured({"endpoints": [url]}, filters={"load": {"use": "shed", "initial": 5}},
+                            routes=[{"path": "/*", "service": "up", "filters": ["load"]}])
         async with served(config) as (_, front):
             asking = [asyncio.ensure_future(front.ask(asked())) for _ in range(50)]
             done, _ = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)

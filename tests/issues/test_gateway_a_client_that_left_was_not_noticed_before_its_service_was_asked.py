@@ -1,7 +1,7 @@
 """A client of HTTP/1.1 that reset its connection took nothing along unless its request was at a service already.
 
 What it had asked a composition for went on to its end, its turn in a waiting room was kept from those behind it, and so
-was its place at the door.
+was its place in the limit.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def test_a_client_that_leaves_gives_its_turn_in_a_waiting_room_to_those_behind_i
     asyncio.run(main())
 
 
-def test_a_place_at_the_door_is_free_when_the_client_leaves() -> None:
+def test_a_place_is_free_when_the_client_leaves() -> None:
     async def main() -> None:
         came, ended = asyncio.Event(), asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""A reload that failed had replaced the door, set other limits, and forgotten commands of endpoints with their circuits.
+"""A reload that failed had replaced admission control, set other limits, and forgotten commands of endpoints with their circuits.
 
 Here each step of a reload that changes everything fails, one after another, and the whole state is compared.
 """
@@ -26,7 +26,7 @@ from resilience.gateway.client_addresses import ClientAddresses
 from resilience.gateway.composition import composer
 from resilience.gateway.config import GatewayConfig, read
 from resilience.gateway.filters import steps
-from resilience.gateway.limits import door, request_limit
+from resilience.gateway.limits import admission_control, request_limit
 from resilience.gateway.logs import request_statistics
 from resilience.gateway.services import service as one_service
 from resilience.gateway.services import services
@@ -111,8 +111,8 @@ def state(gateway: Gateway) -> dict[str, Any]:
         "watches": watches(gateway), "steps": {name: (step, step.run, step.others) for name, step in generation.parts.steps.items()},
         "composed": {name: (step, step.run) for name, step in generation.parts.composed.items()},
         "limits": {name: (each, each.policy, each._max_waiting) for name, each in request_limit._limits.of(registry).items()},
-        "doors": {name: (each, each.priorities) for name, each in door._doors.of(registry).items()},
-        "statistics": dict(request_statistics._sides.of(registry)),
+        "admission": {name: (each, each.priorities) for name, each in admission_control._known.of(registry).items()},
+        "statistics": dict(request_statistics._listeners.of(registry)),
         "exported": list(prometheus._further.get(registry, ())), "threads": threading.active_count(),
         "files": len(os.listdir("/proc/self/fd")), "tasks": len(asyncio.all_tasks()),
     }
@@ -120,7 +120,7 @@ def state(gateway: Gateway) -> dict[str, Any]:
 
 POINTS: tuple[tuple[Any, str], ...] = (
     *((generations, name) for name in ("steps_of", "endpoints", "observer_of", "statistics_of", "Admission", "Forwarder",
-                                       "FilterRunner", "door_of", "chain_of")),
+                                       "FilterRunner", "admission_control_of", "chain_of")),
     (ClientAddresses, "behind"),
     (steps, "step_of"), (composer, "step_of"), (steps, "FilterHost"), (services, "Service"), (Service, "successor"),
     (one_service, "watch_of"))
@@ -221,16 +221,16 @@ def test_a_filter_that_asks_a_service_of_its_own_can_be_changed_and_removed_by_a
     assert ["a"] == [each.key for each in reloaded(without)]
 
 
-def test_a_door_that_stays_finds_clients_by_the_proxies_that_are_trusted_now() -> None:
+def test_admission_control_that_stays_finds_clients_by_the_proxies_that_are_trusted_now() -> None:
     def of(*proxies: str) -> GatewayConfig:
         return configured({
             "gateway": {"trusted_proxies": list(proxies)}, "services": {"a": {"endpoints": [ONE]}},
             "routes": [{"path": "/*", "service": "a"}], "shedding": {"tenant": ["address"], "lag": False}})
 
     gateway = Gateway(of(), registry=Registry())
-    stays, knew = gateway._generation.public.door, gateway._generation.public.door.priorities  # type: ignore[union-attr]
+    stays, knew = gateway._generation.public.admission_control, gateway._generation.public.admission_control.priorities  # type: ignore[union-attr]
     gateway.reload(of("10.0.0.1"))
-    assert stays is gateway._generation.public.door
+    assert stays is gateway._generation.public.admission_control
     assert knew is not stays.priorities  # type: ignore[union-attr]
 
 

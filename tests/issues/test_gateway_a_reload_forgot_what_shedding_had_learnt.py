@@ -16,7 +16,7 @@ from resilience.config import Document
 from resilience.gateway.client_addresses import ClientAddresses
 from resilience.gateway.config import GatewayConfig, read
 from resilience.gateway.config.shedding import SheddingSettings
-from resilience.gateway.limits.door import door_of
+from resilience.gateway.limits.admission_control import admission_control_of
 
 from .gateway_parts import OK, asked, served, upstream
 
@@ -58,20 +58,20 @@ def test_who_is_in_counts_after_a_reload_and_gives_the_place_back() -> None:
     ({}, {"tenant": ("address",)}, False)])
 def test_a_limit_goes_on_unless_it_is_one_of_another_kind(before: Any, after: Any, *, stays: bool) -> None:
     registry, addresses = Registry(), ClientAddresses(lambda peer: False)
-    first = door_of(registry, "gateway", SheddingSettings(**before), addresses)
-    limiter = first._gate("up").limiter
-    second = door_of(registry, "gateway", SheddingSettings(**after), addresses)
+    first = admission_control_of(registry, SheddingSettings(**before), addresses)
+    limiter = first._limit("up").limiter
+    second = admission_control_of(registry, SheddingSettings(**after), addresses)
     assert second is not first
-    assert stays is (second._gate("up").limiter is limiter)
-    assert second._gate("up").limiter._config.max_limit == after.get("max_limit", 1000)
+    assert stays is (second._limit("up").limiter is limiter)
+    assert second._limit("up").limiter._config.max_limit == after.get("max_limit", 1000)
 
 
 def test_the_share_that_the_lag_has_left_stays_and_goes_by_the_new_target() -> None:
     registry, addresses = Registry(), ClientAddresses(lambda peer: False)
-    first = door_of(registry, "gateway", SheddingSettings(), addresses)
+    first = admission_control_of(registry, SheddingSettings(), addresses)
     assert first.shedder is not None
     first.shedder.share = 0.5
-    second = door_of(registry, "gateway", SheddingSettings(lag=0.2), addresses)
+    second = admission_control_of(registry, SheddingSettings(lag=0.2), addresses)
     assert second.shedder is not None
     assert (0.5, 0.2) == (second.shedder.share, second.shedder.target_s)
-    assert door_of(registry, "gateway", SheddingSettings(lag=None), addresses).shedder is None
+    assert admission_control_of(registry, SheddingSettings(lag=None), addresses).shedder is None

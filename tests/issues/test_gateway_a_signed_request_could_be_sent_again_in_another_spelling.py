@@ -10,7 +10,7 @@ import re
 
 import pytest
 
-from tests.gateway.filters.test_hmac import Door, Sent
+from tests.gateway.filters.test_hmac import Guard, Sent
 
 
 def written(sent: Sent, signature, stated=lambda text: text) -> Sent:
@@ -42,23 +42,23 @@ SPELLINGS = {
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 async def test_a_signature_is_taken_once_however_it_is_written(monkeypatch, spelling):
-    door = Door(monkeypatch)
+    guard = Guard(monkeypatch)
     sent = Sent().sign()
     assert "pyhms=" in sent.headers["Signature"]
 
-    assert await door.status(sent) == 200
-    assert await door.status(written(sent, *SPELLINGS[spelling])) == 401
+    assert await guard.status(sent) == 200
+    assert await guard.status(written(sent, *SPELLINGS[spelling])) == 401
 
 
 async def test_a_signature_is_taken_once_whatever_stands_beside_it(monkeypatch):
     """With a tag, a request may have signatures of others, too."""
-    door = Door(monkeypatch, tag="gw")
+    guard = Guard(monkeypatch, tag="gw")
     sent = Sent().sign(tag="gw", label="ours")
 
-    assert await door.status(sent) == 200
+    assert await guard.status(sent) == 200
     for number in range(3):
         beside = written(sent, str)
         beside.sign(tag=f"other-{number}", label=f"l{number}", append_if_signature_exists=True)
         assert beside.headers["Signature"].count("=:") >= 2
-        assert await door.status(beside) == 401
-    assert await door.status(Sent().sign(tag="gw", nonce="1")) == 200
+        assert await guard.status(beside) == 401
+    assert await guard.status(Sent().sign(tag="gw", nonce="1")) == 200

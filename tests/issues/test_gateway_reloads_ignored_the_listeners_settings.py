@@ -46,7 +46,7 @@ def test_new_connections_are_served_by_the_settings_of_the_last_reload() -> None
         port, stop, ready = free_port(), asyncio.Event(), asyncio.Event()
         async with upstream(script) as url:
             gateway = Gateway(_config(url, port), registry=Registry())
-            task = asyncio.ensure_future(server.listen(server.sides(gateway), stop, ready.set, Listeners(drain_s=1.0)))
+            task = asyncio.ensure_future(server.listen(server.served_by(gateway), stop, ready.set, Listeners(drain_s=1.0)))
             await ready.wait()
             many = [f"X-{number}: y" for number in range(10)]
             assert b"200" == await answer(*many)

@@ -19,7 +19,7 @@ from resilience.gateway.config import GatewayConfig
 from resilience.gateway.logs.entry import clf_line
 from resilience.gateway.logs.observed_request import ObservedRequest
 from resilience.gateway.messages.inbound import RefusedRequest, RequestHead
-from resilience.gateway.server import sides
+from resilience.gateway.server import served_by
 from tests.gateway.front.serving import Serving, serving
 from tests.gateway.front.test_http2 import HEAD, raw
 from tests.issues.gateway_parts import configured
@@ -146,12 +146,12 @@ async def test_a_failure_of_the_gateway_itself_is_logged_as_500_and_not_as_a_cli
 def test_both_sides_of_a_gateway_are_told_of_what_their_fronts_refuse() -> None:
     config: GatewayConfig = configured(DEAD, private={"bind": "127.0.0.1:8081", "routes": [{"path": "/*", "service": "up"}]})
     gateway = Gateway(config, registry=Registry())
-    assert [gateway.refused, gateway.refused_private] == [each.refused for each in sides(gateway)]
+    assert [gateway.refused, gateway.refused_private] == [each.refused for each in served_by(gateway)]
     head = RequestHead("-", b"-", b"", "-", "http", (), None, None)
     gateway.refused_private(RefusedRequest(head, 400, "bad_request", 10))
     statistics = gateway._generation.private.observer.statistics  # type: ignore[union-attr]
     assert statistics is not None
-    assert ["private"] == [sample.labels["side"] for metric in statistics.collect() for sample in metric.samples
+    assert ["private"] == [sample.labels["listener"] for metric in statistics.collect() for sample in metric.samples
                            if sample.name == "resilience_gateway_requests_total"]
     gateway.close()
 

@@ -29,7 +29,7 @@ def with_filter(use: str, **said: Any) -> dict[str, Any]:
 
 SECRET = {"issuer": "i", "audience": "a", "secret": "env:RESILIENCE_TEST_SECRET", "algorithms": ["HS256"]}
 ASKING = {"url": "http://127.0.0.1:1/ask"}
-DOOR = {"route_priority": {"/*": 1}}
+SHED = {"route_priority": {"/*": 1}}
 
 #: Tables, the key that means nothing in them, and what is said of it.
 MEANINGLESS: list[tuple[dict[str, Any], str, str]] = [
@@ -41,7 +41,7 @@ MEANINGLESS: list[tuple[dict[str, Any], str, str]] = [
     (with_filter("shed", route_priority={"typo": 0}), "typo", "unknown route"),
     ({"shedding": {"priority": ["header:X-P"]}}, "priority", "trusted_proxies names none"),
     (with_filter("shed", priority=["header:X-P"]), "priority", "trusted_proxies names none"),
-    ({"shedding": {**DOOR, "priority": ["header:X-P"]}, "gateway": {"trusted_proxies": ["10.0.0.1"]}},
+    ({"shedding": {**SHED, "priority": ["header:X-P"]}, "gateway": {"trusted_proxies": ["10.0.0.1"]}},
      "route_priority", 'unless priority has "route"'),
     ({"shedding": {"adaptive": False, "lag": False}}, "lag", "nothing is ever shed"),
     (with_filter("shed", adaptive=False, lag=False), "lag", "nothing is ever shed"),
@@ -70,7 +70,7 @@ MEANT: list[dict[str, Any]] = [
     with_filter("access", anonymous=True, addresses=["10.0.0.0/8"]), with_filter("access", scopes=["x"]),
     {"gateway": {"tls": {"certificates": [{"certificate_file": str(HERE)}], "client_ca_file": str(HERE),
                          "client_certificates": "required"}}},
-    {"shedding": DOOR}, with_filter("shed", **DOOR),
+    {"shedding": SHED}, with_filter("shed", **SHED),
     {"shedding": {"priority": ["header:X-P"]}, "gateway": {"trusted_proxies": ["10.0.0.1"]}},
     {"gateway": {"trusted_proxies": ["10.0.0.1"]}, **with_filter("client_certificate", header="Client-Cert")},
     with_filter("forward_auth", **ASKING, consumer_header="X-C", scopes_header="X-S", timeout=0.5),

@@ -11,7 +11,7 @@ from .filters import BUILT_IN, FilterConfig, FilterTable
 from .identity import IdentityHeaders
 from .listeners import ENCODED, AdminSettings, GatewaySettings
 from .observing import AccessLogSettings, TracingSettings
-from .private import PrivateSide
+from .private import PrivateListener
 from .process import ProcessSettings
 from .routes import MirrorConfig, RouteConfig
 from .services import DEFAULT_MAX_BODY, ServiceConfig
@@ -20,5 +20,5 @@ from .shedding import SheddingSettings
 __all__ = ["BUILT_IN", "DEFAULT_MAX_BODY", "ENCODED", "AccessLogSettings", "AdminSettings", "BalancingConfig",
            "CertificateSettings", "CompositionConfig", "EndpointConfig", "FallbackConfig", "FilterConfig",
            "FilterTable", "GatewayConfig", "GatewaySettings", "IdentityHeaders", "MirrorConfig", "PartConfig",
-           "PrivateSide", "ProcessSettings", "RouteConfig", "ServiceConfig", "SheddingSettings", "TlsSettings",
+           "PrivateListener", "ProcessSettings", "RouteConfig", "ServiceConfig", "SheddingSettings", "TlsSettings",
            "TracingSettings", "address", "load", "read"]

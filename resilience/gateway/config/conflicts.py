@@ -15,7 +15,7 @@ from .compositions import CompositionConfig, composition_conflicts
 from .filters import FilterConfig, filter_conflicts
 from .listeners import GatewaySettings
 from .observing import AccessLogSettings
-from .private import PrivateSide
+from .private import PrivateListener
 from .routes import RouteConfig, conflicts
 from .services import ServiceConfig, lost_fallbacks
 from .shedding import SheddingSettings
@@ -25,23 +25,24 @@ _Mistakes = Iterator[tuple[tuple[str | int, ...], str]]
 _NO_PROXIES: Final = "gateway.trusted_proxies names none"
 
 
-def conflicts_in(*, gateway: GatewaySettings, private: PrivateSide | None, filters: Mapping[str, FilterConfig | None],
-                 services: Mapping[str, ServiceConfig | None], compositions: Mapping[str, CompositionConfig | None],
-                 routes: dict[int, RouteConfig], access_log: AccessLogSettings | None,
-                 shedding: SheddingSettings | None, shares: bool, route_names: Sequence[str] | None) -> _Mistakes:
+def conflicts_in(*, gateway: GatewaySettings, private: PrivateListener | None,
+                 filters: Mapping[str, FilterConfig | None], services: Mapping[str, ServiceConfig | None],
+                 compositions: Mapping[str, CompositionConfig | None], routes: dict[int, RouteConfig],
+                 access_log: AccessLogSettings | None, shedding: SheddingSettings | None, shares: bool,
+                 route_names: Sequence[str] | None) -> _Mistakes:
     """What is wrong between the tables of one configuration, as (path, message).
 
     Args:
-        gateway: Of the public side.
+        gateway: Of the public listener.
         private: None: there is none.
         filters: By name; None: it has mistakes.
         services: By name; None: it has mistakes.
         compositions: By name; None: it has mistakes.
         routes: By their places in the file.
         access_log: None: there is none.
-        shedding: None: nothing is shed at the door.
+        shedding: None: no load is shed.
         shares: Whether there is a ``[shared]`` table.
-        route_names: Of both sides; None: some have mistakes.
+        route_names: Of both listeners; None: some have mistakes.
     """
     names = list(services)
     yield from conflicts(routes, names, list(compositions))
@@ -51,8 +52,8 @@ def conflicts_in(*, gateway: GatewaySettings, private: PrivateSide | None, filte
     yield from lost_fallbacks(services)
     yield from shared_files(services)
     if private is not None and set(private.settings.trusted_proxies) != set(gateway.trusted_proxies):
-        yield ("private", "trusted_proxies"), "must be the same as gateway.trusted_proxies: both sides have the same " \
-            "filters, limits and logs"  # which are made once, and read X-Forwarded-For by one list
+        yield ("private", "trusted_proxies"), "must be the same as gateway.trusted_proxies: both listeners have the " \
+            "same filters, limits and logs"  # which are made once, and read X-Forwarded-For by one list
     if shares and SHARED in names:
         yield ("services", SHARED), f"with a [shared] table there is a command {SHARED!r} already; give the service " \
             "another name"
@@ -72,10 +73,10 @@ def _table_conflicts(filters: Mapping[str, FilterConfig | None], access_log: Acc
     if access_log is not None:
         for name, target in found.items():
             yield from _logged(access_log, name, getattr(target, "credential_headers", ()))
-    doors: list[tuple[tuple[str, ...], SheddingSettings]] = [] if shedding is None else [(("shedding",), shedding)]
-    doors += [(("filters", name), each) for name, each in found.items() if isinstance(each, SheddingSettings)]
-    for where, each in doors:
-        yield from _door(where, each, trusted_proxies, routes)
+    sheds: list[tuple[tuple[str, ...], SheddingSettings]] = [] if shedding is None else [(("shedding",), shedding)]
+    sheds += [(("filters", name), each) for name, each in found.items() if isinstance(each, SheddingSettings)]
+    for where, each in sheds:
+        yield from _shedding(where, each, trusted_proxies, routes)
     if not trusted_proxies:
         for name, target in found.items():
             if getattr(target, "proxies_headers", ()):
@@ -89,8 +90,8 @@ def _logged(access_log: AccessLogSettings, name: str, secret: Sequence[str]) -> 
                 f"{header} is where the filter {name} finds credentials, which are never logged"
 
 
-def _door(where: tuple[str, ...], settings: SheddingSettings, trusted_proxies: Sequence[str],
-          routes: Sequence[str] | None) -> _Mistakes:
+def _shedding(where: tuple[str, ...], settings: SheddingSettings, trusted_proxies: Sequence[str],
+              routes: Sequence[str] | None) -> _Mistakes:
     if not trusted_proxies:
         for index, source in enumerate(settings.priority):
             if source.startswith("header:"):

@@ -25,7 +25,7 @@ from .filters import FilterConfig, filters_in, read_filters
 from .identity import IdentityHeaders
 from .listeners import AdminSettings, GatewaySettings
 from .observing import AccessLogSettings, TracingSettings
-from .private import PrivateSide, read_private
+from .private import PrivateListener, read_private
 from .process import ProcessSettings
 from .registry import RegistryConfig, read_embedded
 from .routes import RouteConfig, names_of
@@ -46,10 +46,10 @@ class GatewayConfig:
 
     Attributes:
         gateway: How it listens.
-        private: The private side; None: there is none.
+        private: The private listener; None: there is none.
         admin: None: no admin listener.
         access_log: None: there is none.
-        shedding: None: nothing is shed at the door.
+        shedding: None: no load is shed.
         shared: Where it keeps what it shares with other gateways; None: it shares nothing.
         tracing: None: what a request says of its trace passes through unchanged.
         filters: By name; those of the modules that gateway.filter_modules names are among them.
@@ -63,7 +63,7 @@ class GatewayConfig:
     """
 
     gateway: GatewaySettings = attrs.field(factory=GatewaySettings)
-    private: PrivateSide | None = None
+    private: PrivateListener | None = None
     admin: AdminSettings | None = None
     access_log: AccessLogSettings | None = None
     tracing: TracingSettings | None = None
@@ -84,7 +84,7 @@ class GatewayConfig:
                 shedding=self.shedding, shares=self.shared is not None,
                 route_names=[*names_of(self.routes), *names_of(() if self.private is None else self.private.routes)]):
             raise ConfigError(message, str(path[-1]))
-        self.of_private_side()
+        self.of_private_listener()
 
     @property
     def own_headers(self) -> frozenset[str]:
@@ -165,8 +165,8 @@ class GatewayConfig:
         """
         return filters_in(self.gateway, route, self.filters)
 
-    def of_private_side(self) -> GatewayConfig | None:
-        """The private side as a gateway's whole configuration; None if there is none."""
+    def of_private_listener(self) -> GatewayConfig | None:
+        """The private listener as a gateway's whole configuration; None if there is none."""
         if self.private is None:
             return None
         return attrs.evolve(self, gateway=self.private.settings, routes=self.private.routes, private=None)
@@ -266,8 +266,8 @@ def read(document: Document) -> GatewayConfig:
 
 
 def _route_names(document: Document, routes: Mapping[int, RouteConfig],
-                 private: PrivateSide | None) -> list[str] | None:
-    """The names of all routes of both sides; None: some have mistakes, and may be any's."""
+                 private: PrivateListener | None) -> list[str] | None:
+    """The names of all routes of both listeners; None: some have mistakes, and may be any's."""
     found = () if private is None else private.routes
     hidden = document.data["private"].get("routes") if private is not None else []
     if len(routes) != len(document.tables("routes")) or not isinstance(hidden, list) or len(found) != len(hidden) \
@@ -285,7 +285,7 @@ def _optional(document: Document, cls: type[_T], table: str) -> _T | None:
     return document.structure(cls, table) if table in document.data else None
 
 
-def _check_listeners(document: Document, gateway: GatewaySettings, private: PrivateSide | None,
+def _check_listeners(document: Document, gateway: GatewaySettings, private: PrivateListener | None,
                      admin: AdminSettings | None, registry: RegistryConfig | None) -> None:
     """Note listeners that would take connections to each other."""
     taken: list[str] = []

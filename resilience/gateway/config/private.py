@@ -1,4 +1,4 @@
-"""The private side of a gateway: the ``[private]`` table, and the routes below it.
+"""The private listener of a gateway: the ``[private]`` table, and the routes below it.
 
 Its routes stand in the table itself, and not among the others with a mark: a route that somebody forgot to mark would
 be open to the public.
@@ -21,7 +21,7 @@ _ROUTES: Final = "routes"
 
 
 @attrs.frozen(kw_only=True)
-class PrivateSide:
+class PrivateListener:
     """What the ``[private]`` table says.
 
     Attributes:
@@ -34,8 +34,8 @@ class PrivateSide:
 
 
 def read_private(document: Document, services: list[str], compositions: list[str],
-                 filters: Mapping[str, FilterConfig | None]) -> PrivateSide | None:
-    """The private side; None if there is none, or it has mistakes, which are noted.
+                 filters: Mapping[str, FilterConfig | None]) -> PrivateListener | None:
+    """The private listener; None if there is none, or it has mistakes, which are noted.
 
     Args:
         document: The file.
@@ -50,7 +50,7 @@ def read_private(document: Document, services: list[str], compositions: list[str
         document.mistake(("private",), f"must be a table ([private]), not {shown(table)}")
         return None
     if "bind" not in table:
-        document.mistake(("private", "bind"), "is missing: a private side needs an address of its own")
+        document.mistake(("private", "bind"), "is missing: a private listener needs an address of its own")
     settings = document.structure(
         GatewaySettings, "private", given={name: value for name, value in table.items() if name != _ROUTES})
     listed = table.get(_ROUTES, [])
@@ -63,4 +63,4 @@ def read_private(document: Document, services: list[str], compositions: list[str
                            *filter_conflicts(settings or GatewaySettings(), routes, filters, services)):
         if where[0] != "filters":  # those of the whole file were noted
             document.mistake(("private", *(where[1:] if where[0] == "gateway" else where)), message)
-    return None if settings is None else PrivateSide(settings=settings, routes=tuple(routes.values()))
+    return None if settings is None else PrivateListener(settings=settings, routes=tuple(routes.values()))

@@ -37,7 +37,7 @@ class SheddingSettings:
         max_limit: Largest value that the limit may take.
         tolerance: Ratio of the present time of an answer to that of an idle service above which the limit shrinks.
         reserved: Share of the limit that each priority leaves free for more important requests.
-        max_queue: Number of requests that may wait at the door of one limit.
+        max_queue: Number of requests that may wait for admission by one limit.
         max_queue_for: Longest time that a request may wait there, seconds.
         lag: Lag of the event loop above which requests are shed, seconds; None (``false``): whatever it is.
         priority: Where a request's priority is found, 0 (most important) to 9: "header:NAME" of trusted proxies,

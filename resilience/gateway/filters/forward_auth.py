@@ -2,8 +2,8 @@
 
 It is asked with GET, without the request's body, and gets the headers that the file names, beside what the request is
 about (X-Forwarded-Method, -Proto, -Host, -Uri, -For). With 2xx the request passes, with the headers of the answer that
-the file names; 401, 403 and redirects are given to the client; everything else, and no answer, shuts the door. The call
-goes through the command of a service: one of the gateway's, or one of the filter's own for a URL.
+the file names; 401, 403 and redirects are given to the client; everything else, and no answer, refuses the request. The
+call goes through the command of a service: one of the gateway's, or one of the filter's own for a URL.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The filter ``shed``: the door behind authentication, where identities are known."""
+"""The filter ``shed``: admission control behind authentication, where identities are known."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import attrs
 
 from ...errors import ConfigError
 from ..config.shedding import SheddingSettings
-from ..limits.door import SHED, door_of
+from ..limits.admission_control import SHED, admission_control_of
 from .context import FilterContext
 from .declare import FilterHost, inbound_filter
 
@@ -26,16 +26,17 @@ class ShedFilter(SheddingSettings):
 
     def bind(self, host: FilterHost) -> Callable[[FilterContext], Awaitable[None]]:
         """Make the function that is called for each exchange."""
-        door = door_of(host.registry, f"filters.{host.name}", self, host.addresses,
-                       host.once_in_force)
+        control = admission_control_of(host.registry, self, host.addresses, host.once_in_force,
+                                       ("filter", host.name))
 
         async def shed(context: FilterContext) -> None:
             observed = context.observed
             if observed is None:
-                raise ConfigError("a door needs to know where a request comes from")
+                raise ConfigError("admission control needs to know where a request comes from")
             observed.identity, observed.service = context.identity, context.service
-            answer = await door.enter(observed)
-            context.request.headers.lines = list(door.priorities.cleaned(observed.head, context.request.headers.lines))
+            answer = await control.admit(observed)
+            headers = context.request.headers
+            headers.lines = list(control.priorities.cleaned(observed.head, headers.lines))
             if answer is not None:
                 context.refuse(answer[0], "there is too much to do; try again later", [("Retry-After", "1")])
                 assert context.refusal is not None

@@ -50,7 +50,7 @@ def json_line(observed: ObservedRequest, redacted: Redactor = _as_is) -> str:
         line += f',"upstream":{upstream_s:.6f}'
     if observed.service is not None:
         line += f',"service":{text(observed.service)}'
-    for name in ("side", "route", "endpoint", "consumer", "refused", "request_id"):
+    for name in ("listener", "route", "endpoint", "consumer", "refused", "request_id"):
         value: str | None = getattr(observed, name)
         if value is not None:
             line += f',"{name}":{text(value)}'

@@ -48,7 +48,7 @@ class ObservedRequest:
         complete: Whether the answer was handed over to its end.
         refused: Why the gateway itself answered, in one word; None: it did not.
         fallback_for: Why a fallback of the gateway's own answered, in one word; None: none did.
-        side: "private", if it came over the listener of the private side.
+        listener: "private", if it came over that of the ``[private]`` table; None: over the public one.
         route: Name of the route.
         service: Name of the service.
         endpoint: Where the service answered.
@@ -65,7 +65,7 @@ class ObservedRequest:
         span: Of OpenTelemetry; see spans.
         level: How important it is; 0 is the most.
         tenant: Whose it is, where tenants take turns.
-        entered_at: When the door let it in.
+        admitted_at: When admission control let it in.
         ended: When it was over, seconds since the epoch.
         duration_s: From the request's head to the answer's end.
         logged: Headers of the request that are logged.
@@ -77,7 +77,7 @@ class ObservedRequest:
     complete = False
     refused: str | None = None
     fallback_for: str | None = None
-    side: str | None = None
+    listener: str | None = None
     route: str | None = None
     service: str | None = None
     endpoint: str | None = None
@@ -93,7 +93,7 @@ class ObservedRequest:
     span: Any = None
     level = 0
     tenant: Hashable = None
-    entered_at = 0.0
+    admitted_at = 0.0
     ended = duration_s = 0.0
     logged: Sequence[tuple[str, bytes]] = ()
 

@@ -110,21 +110,21 @@ class Observer:
     """
 
     def __init__(self, addresses: ClientAddresses, *, statistics: RequestStatistics | None = None,
-                 access_log: AccessLog | None = None, tracer: Tracer | None = None, side: str | None = None,
+                 access_log: AccessLog | None = None, tracer: Tracer | None = None, listener: str | None = None,
                  clock: Callable[[], float] = time.perf_counter, wall: Callable[[], float] = time.time) -> None:
         self._addresses, self._tracer, self._clock, self._wall = addresses, tracer, clock, wall
-        self.statistics, self.access_log, self._side = statistics, access_log, side
+        self.statistics, self.access_log, self._listener = statistics, access_log, listener
 
-    def of_side(self, side: str, statistics: RequestStatistics | None) -> Observer:
-        """What is told of the requests of another *side*: log and traces are the same, the *statistics* are its own."""
+    def of_listener(self, listener: str, statistics: RequestStatistics | None) -> Observer:
+        """What is told of the requests of another *listener*: log and traces are the same, *statistics* its own."""
         return Observer(self._addresses, statistics=statistics, access_log=self.access_log, tracer=self._tracer,
-                        side=side, clock=self._clock, wall=self._wall)
+                        listener=listener, clock=self._clock, wall=self._wall)
 
     def begin(self, inbound: Inbound) -> ObservedRequest:
         """A request came: serve what this returns instead of *inbound*."""
         observed = ObservedRequest(inbound, self._clock)
-        if self._side is not None:
-            observed.side = self._side
+        if self._listener is not None:
+            observed.listener = self._listener
         if self._tracer is not None:
             self._tracer.begin(observed)
         return observed
@@ -132,7 +132,7 @@ class Observer:
     def refused(self, request: RefusedRequest) -> None:
         """A request was answered before it could be served; it has neither a trace nor an id."""
         observed = ObservedRequest(cast("Inbound", _Refused(request.head)), self._clock)
-        observed.side, observed.refused = self._side, request.reason
+        observed.listener, observed.refused = self._listener, request.reason
         observed.status, observed.sent, observed.complete = request.status, request.sent, True
         self.end(observed)
 

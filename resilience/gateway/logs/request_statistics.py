@@ -5,8 +5,9 @@ bounded. Consumers do not: the MAX_CONSUMERS that ask most have series of their 
 together, as "other". Who asks more than the least of those with a series takes its place, and what that one
 had is added to the others; so no sum ever falls.
 
-The private side has statistics of its own, whose series have one label more: side="private". Those of the public side
-have none, which is the same as an empty one: so no series changes its name when a private side comes or goes.
+The private listener has statistics of its own, whose series have one label more: listener="private". Those of the
+public listener have none, which is the same as an empty one: so no series changes its name when a private listener
+comes or goes.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ class _Consumer:
 class RequestStatistics:
     """Counts requests. For one thread; collect() may be called from any."""
 
-    def __init__(self, max_consumers: int = MAX_CONSUMERS, *, side: str | None = None) -> None:
-        self._side = {} if side is None else {"side": as_utf8(side)}
+    def __init__(self, max_consumers: int = MAX_CONSUMERS, *, listener: str | None = None) -> None:
+        self._listener = {} if listener is None else {"listener": as_utf8(listener)}
         self._routes: dict[tuple[str | None, str | None], _Route] = {}
         self._max_consumers = max_consumers
         self._consumers: dict[str, _Consumer] = {}
@@ -128,7 +129,7 @@ class RequestStatistics:
 
     def _of_route(self, key: tuple[str | None, str | None], route: _Route | None) -> tuple[Metric, ...]:
         """The metrics of one route; without one, their heads."""
-        names = (*self._side, "route", "service")
+        names = (*self._listener, "route", "service")
         requests = CounterMetricFamily(
             "resilience_gateway_requests", "Requests by how they were answered.", labels=(*names, "status"))
         durations = HistogramMetricFamily(
@@ -136,7 +137,7 @@ class RequestStatistics:
         received = CounterMetricFamily("resilience_gateway_request_bytes", "Bytes of requests' bodies.", labels=names)
         sent = CounterMetricFamily("resilience_gateway_response_bytes", "Bytes of answers' bodies.", labels=names)
         if route is not None:
-            labels = [*self._side.values(), as_utf8(key[0] or NO_ROUTE), as_utf8(key[1] or "")]
+            labels = [*self._listener.values(), as_utf8(key[0] or NO_ROUTE), as_utf8(key[1] or "")]
             for kind, count in sorted(route.statuses.items()):
                 requests.add_metric([*labels, _CLASSES.get(kind, OTHER)], count)
             buckets = list(zip(_BOUNDS, accumulate(list(route.buckets)), strict=True))
@@ -148,30 +149,30 @@ class RequestStatistics:
     def _of_consumers(self) -> Metric:
         family = CounterMetricFamily(
             "resilience_gateway_consumer_requests", "Requests by who asked.",
-            labels=(*self._side, "consumer", "status"))
+            labels=(*self._listener, "consumer", "status"))
         for name, consumer in [*self._consumers.items(), (OTHER, self._others)]:
             for kind, count in sorted(consumer.statuses.items()):
-                family.add_metric([*self._side.values(), as_utf8(name), _CLASSES.get(kind, OTHER)], count)
+                family.add_metric([*self._listener.values(), as_utf8(name), _CLASSES.get(kind, OTHER)], count)
         return family
 
 
-def _collect(sides: Mapping[str | None, RequestStatistics]) -> Iterator[Metric]:
-    for each in list(sides.values()):
+def _collect(listeners: Mapping[str | None, RequestStatistics]) -> Iterator[Metric]:
+    for each in list(listeners.values()):
         yield from each.collect()
 
 
-_sides: Final = LastingParts[str | None, RequestStatistics](_collect)
+_listeners: Final = LastingParts[str | None, RequestStatistics](_collect)
 
 
-def statistics_of(registry: Registry, side: str | None = None,
+def statistics_of(registry: Registry, listener: str | None = None,
                   once_in_force: Callable[[Act], object] = at_once) -> RequestStatistics:
-    """The statistics of one side of the gateways with this *registry*; they outlive a side that a changed file removes.
+    """The statistics of one listener of the gateways with this *registry*; they outlive one that a file removes.
 
     Args:
         registry: Of the gateways.
-        side: None: the public one.
+        listener: None: the public one.
         once_in_force: See FilterHost.
     """
-    statistics = _sides.of(registry).get(side) or RequestStatistics(side=side)
-    once_in_force(functools.partial(_sides.put, registry, side, statistics))
+    statistics = _listeners.of(registry).get(listener) or RequestStatistics(listener=listener)
+    once_in_force(functools.partial(_listeners.put, registry, listener, statistics))
     return statistics

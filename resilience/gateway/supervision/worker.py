@@ -74,7 +74,7 @@ async def _main(end: socket.socket) -> None:
     jobs = [asyncio.ensure_future(each) for each in (Answers(channel, gateway, listeners).run(), beat(channel))]
     try:
         if await server.is_known(gateway, stop):
-            await server.listen(server.sides(gateway), stop, lambda: channel.tell((0, True, None)), listeners)
+            await server.listen(server.served_by(gateway), stop, lambda: channel.tell((0, True, None)), listeners)
     except (OSError, ServeError) as error:
         channel.tell((0, False, [str(error)]))
         await channel.drained()
@@ -154,7 +154,7 @@ class Answers:
             reload()
             return
         try:
-            await self._listeners.change(server.sides(gateway, config), reload)
+            await self._listeners.change(server.served_by(gateway, config), reload)
         except ServeError as error:
             raise RefusedError(str(error)) from None
 

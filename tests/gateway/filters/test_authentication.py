@@ -117,7 +117,7 @@ def identity(call):
             if call.header(name.encode())}
 
 
-def test_a_token_and_an_api_key_each_open_the_door_and_the_upstream_is_told_who_it_is(gateway, upstream, issuer):
+def test_a_token_and_an_api_key_are_each_enough_and_the_upstream_is_told_who_it_is(gateway, upstream, issuer):
     assert gateway.get("/known/token", headers=bearer(email="ada@x", roles=["a,b", "c"]))[0] == 200
     assert identity(upstream.called("/known/token")) == {
         "x-consumer": [b"ada"], "x-scopes": [b"orders:read"], "x-roles": [b"a%2Cb,c"], "x-email": [b"ada@x"]}
@@ -245,7 +245,7 @@ def test_pipelined_requests_are_each_authenticated_for_themselves(gateway, upstr
     assert upstream.count("/known/piped2") == 0
 
 
-def test_an_issuer_without_keys_shuts_the_door_and_does_not_open_it(tmp_path, upstream):
+def test_an_issuer_without_keys_lets_nobody_in(tmp_path, upstream):
     config = CONFIG.format(url=upstream.url, issuer="http://127.0.0.1:1").replace("optional = true", "optional = false", 1)
     with running(tmp_path, config) as gateway:
         reply = parsed(gateway.raw(f"GET /known/shut HTTP/1.1\r\nHost: gw\r\nConnection: close\r\n{bearer()}\r\n".encode()))

@@ -1,4 +1,4 @@
-"""Forward authentication: what the other service is asked, what its answers mean, and that its silence opens no door."""
+"""Forward authentication: what the other service is asked, what its answers mean, and that its silence lets nobody in."""
 
 import pytest
 
@@ -106,7 +106,7 @@ def test_a_refusal_and_a_redirect_are_given_to_the_client(gateway, upstream, aut
     b"HTTP/1.1 200 OK\r\nX-User: a\r\nX-User: b\r\nContent-Length: 0\r\n\r\n",
     lambda call: call.until_closed(),
     lambda call: (call.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"), call.until_closed())])
-def test_whatever_else_the_other_service_does_shuts_the_door(gateway, upstream, auth, script):
+def test_whatever_else_the_other_service_does_refuses_the_request(gateway, upstream, auth, script):
     auth.on("/ask", script)
     before = gateway.metric("failure", "filter.ask") + gateway.metric("timeout", "filter.ask")
     reply = gateway.get("/ask/shut")
@@ -117,7 +117,7 @@ def test_whatever_else_the_other_service_does_shuts_the_door(gateway, upstream, 
     eventually(lambda: not gateway.busy(), "every permit back")
 
 
-def test_an_address_where_nobody_listens_shuts_the_door(gateway, upstream):
+def test_an_address_where_nobody_listens_refuses_the_request(gateway, upstream):
     assert problem(gateway.get("/dead/x"))["status"] == 503
     assert gateway.metric("failure", "filter.dead.call") >= 1
     assert upstream.count("/dead/x") == 0

@@ -49,7 +49,7 @@ class Sent:
         return self
 
 
-class Door:
+class Guard:
     """An hmac filter, and what it makes of requests."""
 
     def __init__(self, monkeypatch, **said):
@@ -79,74 +79,74 @@ class Door:
 
 
 async def test_a_signed_request_passes_once(monkeypatch):
-    door = Door(monkeypatch)
+    guard = Guard(monkeypatch)
     sent = Sent().sign()
 
-    assert await door.status(sent) == 200
-    assert (door.identity.consumer, door.identity.scopes, door.identity.method) == ("billing", {"pay"}, "hmac")
-    assert await door.status(sent) == 401  # a replay
-    assert await door.status(Sent().sign(nonce="1")) == 200
-    assert await door.status(Sent().sign(nonce="2")) == 200
-    assert await door.status(Sent(query="").sign()) == 200
+    assert await guard.status(sent) == 200
+    assert (guard.identity.consumer, guard.identity.scopes, guard.identity.method) == ("billing", {"pay"}, "hmac")
+    assert await guard.status(sent) == 401  # a replay
+    assert await guard.status(Sent().sign(nonce="1")) == 200
+    assert await guard.status(Sent().sign(nonce="2")) == 200
+    assert await guard.status(Sent(query="").sign()) == 200
 
 
 async def test_a_signature_covers_what_the_configuration_says_and_not_what_the_client_likes(monkeypatch):
-    door = Door(monkeypatch, components=(*COVERED, "content-type"))
+    guard = Guard(monkeypatch, components=(*COVERED, "content-type"))
 
-    assert await door.status(Sent(headers={"Content-Type": "x"}).sign(covered=(*COVERED, "content-type"))) == 200
-    assert await door.status(Sent(headers={"Content-Type": "x"}).sign()) == 401
+    assert await guard.status(Sent(headers={"Content-Type": "x"}).sign(covered=(*COVERED, "content-type"))) == 200
+    assert await guard.status(Sent(headers={"Content-Type": "x"}).sign()) == 401
     for left_out in COVERED:
         covered = [each for each in (*COVERED, "content-type") if each != left_out]
-        assert await door.status(Sent(headers={"Content-Type": "x"}).sign(covered=covered)) == 401
-    assert await door.status(Sent(headers={"Content-Type": "x"}).sign(covered=())) == 401
+        assert await guard.status(Sent(headers={"Content-Type": "x"}).sign(covered=covered)) == 401
+    assert await guard.status(Sent(headers={"Content-Type": "x"}).sign(covered=())) == 401
 
 
 async def test_whatever_is_changed_after_signing_is_noticed(monkeypatch):
-    door = Door(monkeypatch)
+    guard = Guard(monkeypatch)
 
-    assert await door.status(Sent().sign(nonce="a"), path=b"/y") == 401
-    assert await door.status(Sent().sign(nonce="b"), query=b"a=2") == 401
-    assert await door.status(Sent().sign(nonce="c"), query=b"") == 401
-    assert await door.status(Sent().sign(nonce="d"), method="DELETE") == 401
-    assert await door.status(Sent(host="elsewhere").sign()) == 401
-    assert await door.status(Sent().sign(secret="x" * 32)) == 401
-    assert await door.status(Sent().sign(key_id="other")) == 401
-    assert await door.status(Sent().sign(key_id="nobody")) == 401
-    assert await door.status(Sent().sign(nonce="e")) == 200
+    assert await guard.status(Sent().sign(nonce="a"), path=b"/y") == 401
+    assert await guard.status(Sent().sign(nonce="b"), query=b"a=2") == 401
+    assert await guard.status(Sent().sign(nonce="c"), query=b"") == 401
+    assert await guard.status(Sent().sign(nonce="d"), method="DELETE") == 401
+    assert await guard.status(Sent(host="elsewhere").sign()) == 401
+    assert await guard.status(Sent().sign(secret="x" * 32)) == 401
+    assert await guard.status(Sent().sign(key_id="other")) == 401
+    assert await guard.status(Sent().sign(key_id="nobody")) == 401
+    assert await guard.status(Sent().sign(nonce="e")) == 200
 
 
 async def test_a_body_is_compared_with_its_signed_digest(monkeypatch):
-    door = Door(monkeypatch, max_body=100)
+    guard = Guard(monkeypatch, max_body=100)
     sent = Sent("POST", body=b"pay 1").sign()
 
-    assert await door.status(sent, body=b"pay 2") == 401
-    assert await door.status(sent) == 200
-    assert await door.status(Sent("POST", body=b"").sign(nonce="x"), body=b"smuggled") == 401
-    assert await door.status(Sent("POST", body=b"x" * 101).sign()) == 413
+    assert await guard.status(sent, body=b"pay 2") == 401
+    assert await guard.status(sent) == 200
+    assert await guard.status(Sent("POST", body=b"").sign(nonce="x"), body=b"smuggled") == 401
+    assert await guard.status(Sent("POST", body=b"x" * 101).sign()) == 413
 
 
 async def test_a_signature_is_valid_within_its_window_only(monkeypatch):
-    door = Door(monkeypatch, window=60.0)
+    guard = Guard(monkeypatch, window=60.0)
 
     for ago, status in [(50, 200), (70, 401), (3600, 401), (-3, 200), (-60, 401)]:
-        assert await door.status(Sent().sign(ago=ago)) == status, ago
+        assert await guard.status(Sent().sign(ago=ago)) == status, ago
     expired = datetime.datetime.now() - datetime.timedelta(seconds=20)
-    assert await door.status(Sent().sign(expires=expired)) == 401
+    assert await guard.status(Sent().sign(expires=expired)) == 401
 
 
 async def test_doubled_and_missing_signature_fields_are_refused(monkeypatch):
-    door = Door(monkeypatch)
+    guard = Guard(monkeypatch)
     sent = Sent().sign()
     both = [(name.lower().encode(), value.encode()) for name, value in sent.headers.items()]
 
     for field in both:
-        assert await door.status(sent, more=[field]) == 400
+        assert await guard.status(sent, more=[field]) == 400
         half = Sent()
         half.headers = {field[0].decode(): field[1].decode()}
-        assert await door.status(half) == 401
-    assert await door.status(Sent()) == 401
+        assert await guard.status(half) == 401
+    assert await guard.status(Sent()) == 401
     two = Sent().sign(label="a", nonce="1").sign(label="b", nonce="2", append_if_signature_exists=True)
-    assert await door.status(two) == 401
+    assert await guard.status(two) == 401
 
 
 @over_seeds(200)
@@ -154,7 +154,7 @@ async def test_no_damaged_signature_passes_or_is_anything_but_401(seed):
     chance = random.Random(seed)
     with pytest.MonkeyPatch.context() as patch:
         if not _kept:
-            _kept.append(Door(patch))
+            _kept.append(Guard(patch))
         sent = Sent().sign(nonce=str(seed))
     name = chance.choice([*sent.headers])
     raw = list(sent.headers[name])

@@ -39,7 +39,7 @@ class Ago(NamedTuple):
     seconds: int
 
 
-class Door:
+class Guard:
     """A jwt filter alone, and what it makes of a token."""
 
     def __init__(self, file, **said):
@@ -67,92 +67,92 @@ class Door:
 
 
 async def test_a_good_token_says_who_sent_the_request(keys_file):
-    door = Door(keys_file, roles_claim="/realm_access/roles", tenant_claim="org", algorithms=("RS256", "ES256", "EdDSA"))
+    guard = Guard(keys_file, roles_claim="/realm_access/roles", tenant_claim="org", algorithms=("RS256", "ES256", "EdDSA"))
 
     more = {"realm_access": {"roles": ["admin", 7]}, "org": "acme", "scope": "orders:read orders:write"}
     for key, algorithm in [("a", "RS256"), ("ec1", "ES256"), ("ed1", "EdDSA")]:
-        assert await door.status(token(key, algorithm, **more)) == 200
-        assert (door.identity.consumer, door.identity.tenant, door.identity.method) == ("ada", "acme", "jwt")
-        assert door.identity.scopes == {"orders:read", "orders:write"}
-        assert door.identity.roles == {"admin"}
-        assert door.identity.claims["iss"] == ISSUER
+        assert await guard.status(token(key, algorithm, **more)) == 200
+        assert (guard.identity.consumer, guard.identity.tenant, guard.identity.method) == ("ada", "acme", "jwt")
+        assert guard.identity.scopes == {"orders:read", "orders:write"}
+        assert guard.identity.roles == {"admin"}
+        assert guard.identity.claims["iss"] == ISSUER
 
 
 async def test_without_a_token_there_is_a_challenge_and_with_a_wrong_one_the_reason(keys_file):
-    door = Door(keys_file)
+    guard = Guard(keys_file)
 
-    assert await door.status(None) == 401
-    assert door.answer[1][b"www-authenticate"] == b"Bearer"
-    assert await door.status(token(exp=1)) == 401
-    assert door.answer[1][b"www-authenticate"] == b'Bearer error="invalid_token", error_description="it has expired"'
-    assert door.answer[1][b"content-type"] == b"application/problem+json"
+    assert await guard.status(None) == 401
+    assert guard.answer[1][b"www-authenticate"] == b"Bearer"
+    assert await guard.status(token(exp=1)) == 401
+    assert guard.answer[1][b"www-authenticate"] == b'Bearer error="invalid_token", error_description="it has expired"'
+    assert guard.answer[1][b"content-type"] == b"application/problem+json"
 
 
 async def test_a_present_token_is_never_enough_by_itself(keys_file):
-    door = Door(keys_file, optional=True)
+    guard = Guard(keys_file, optional=True)
 
     for wrong in ["x", "a.b.c", "null", "", token()[:-4], token("stranger")]:
-        assert await door.status(wrong) == 401, wrong
-    assert await door.status("x", prefix="Basic ") == 200  # which is no token, and optional
-    assert door.identity is None
+        assert await guard.status(wrong) == 401, wrong
+    assert await guard.status("x", prefix="Basic ") == 200  # which is no token, and optional
+    assert guard.identity is None
 
 
 async def test_the_algorithm_is_the_configurations_choice_and_never_the_tokens(keys_file):
-    door = Door(keys_file, algorithms=("RS256", "ES256"))
+    guard = Guard(keys_file, algorithms=("RS256", "ES256"))
     claims = tokens.claims()
     public = tokens.private("a").public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
     for none in ["none", "None", "NONE", "nOnE", "", None, ["RS256"], {"alg": "RS256"}]:
         first = f"{tokens.part({'alg': none, 'kid': 'a'})}.{tokens.part(claims)}"
-        assert await door.status(f"{first}.") == 401
-        assert await door.status(f"{first}.{token().rpartition('.')[2]}") == 401
+        assert await guard.status(f"{first}.") == 401
+        assert await guard.status(f"{first}.{token().rpartition('.')[2]}") == 401
     for secret in [public, public.strip(), json.dumps(tokens.jwk("a")).encode(), b""]:
         first = f"{tokens.part({'alg': 'HS256', 'kid': 'a'})}.{tokens.part(claims)}"
         mac = hmac.new(secret, first.encode(), hashlib.sha256).digest()
-        assert await door.status(f"{first}.{tokens.part(mac)}") == 401
-    assert await door.status(token("a", "RS512")) == 401  # a good signature, but not pinned
-    assert await door.status(token("a", "PS256")) == 401
-    assert await door.status(signed({"alg": "ES256", "kid": "a"}, claims)) == 401  # pinned, but not of this key
-    assert door.verifying.verified == 0
+        assert await guard.status(f"{first}.{tokens.part(mac)}") == 401
+    assert await guard.status(token("a", "RS512")) == 401  # a good signature, but not pinned
+    assert await guard.status(token("a", "PS256")) == 401
+    assert await guard.status(signed({"alg": "ES256", "kid": "a"}, claims)) == 401  # pinned, but not of this key
+    assert guard.verifying.verified == 0
 
 
 async def test_a_token_with_critical_extensions_is_refused_however_good_its_signature_is(keys_file):
-    door = Door(keys_file)
+    guard = Guard(keys_file)
 
-    assert await door.status(signed({"alg": "RS256", "kid": "a"}, tokens.claims())) == 200
+    assert await guard.status(signed({"alg": "RS256", "kid": "a"}, tokens.claims())) == 200
     for crit in [["exp"], ["b64"], ["http://example/unknown"], [], None, "exp", 1]:
-        assert await door.status(signed({"alg": "RS256", "kid": "a", "crit": crit, "b64": True}, tokens.claims())) == 401
-        assert await door.status(signed({"alg": "RS256", "kid": "a", "crit": crit}, tokens.claims())) == 401
-    assert await door.status(signed({"alg": "RS256", "kid": "a", "b64": False}, tokens.claims())) == 401
+        assert await guard.status(signed({"alg": "RS256", "kid": "a", "crit": crit, "b64": True}, tokens.claims())) == 401
+        assert await guard.status(signed({"alg": "RS256", "kid": "a", "crit": crit}, tokens.claims())) == 401
+    assert await guard.status(signed({"alg": "RS256", "kid": "a", "b64": False}, tokens.claims())) == 401
 
 
 async def test_a_key_id_is_only_looked_up_and_leads_nowhere(keys_file):
-    door = Door(keys_file)
+    guard = Guard(keys_file)
 
     for kid in ["../../etc/passwd", "/dev/null", "a' OR '1'='1", "a\x00", "a;ls", "b", "A", "a ", "x" * 257, 1, ["a"],
                 {"a": 1}, True]:
-        assert await door.status(signed({"alg": "RS256", "kid": kid}, tokens.claims())) == 401, kid
-    assert door.verifying.verified == 0
-    assert await door.status(token(kid=None)) == 200  # one key suits, so none needs to be named
+        assert await guard.status(signed({"alg": "RS256", "kid": kid}, tokens.claims())) == 401, kid
+    assert guard.verifying.verified == 0
+    assert await guard.status(token(kid=None)) == 200  # one key suits, so none needs to be named
 
 
 async def test_keys_and_addresses_in_a_token_are_not_looked_at(keys_file):
-    door = Door(keys_file)
+    guard = Guard(keys_file)
     evil = {"jku": "http://127.0.0.1:1/keys", "x5u": "http://127.0.0.1:1/x", "jwk": tokens.jwk("evil"), "x5c": ["AAAA"]}
 
-    assert await door.status(signed({"alg": "RS256", "kid": "evil", **evil}, tokens.claims(), "evil")) == 401
-    assert await door.status(signed({"alg": "RS256", "kid": "a", **evil}, tokens.claims(), "evil")) == 401
-    assert await door.status(signed({"alg": "RS256", "kid": "a", **evil}, tokens.claims())) == 200
+    assert await guard.status(signed({"alg": "RS256", "kid": "evil", **evil}, tokens.claims(), "evil")) == 401
+    assert await guard.status(signed({"alg": "RS256", "kid": "a", **evil}, tokens.claims(), "evil")) == 401
+    assert await guard.status(signed({"alg": "RS256", "kid": "a", **evil}, tokens.claims())) == 200
 
 
 async def test_more_than_one_authorization_header_is_refused_whichever_is_good(keys_file):
-    door = Door(keys_file)
+    guard = Guard(keys_file)
 
-    assert await door.status([token(), "x"]) == 400
-    assert await door.status(["x", token()]) == 400
-    assert await door.status(f"{token()}, Bearer x") == 401
-    assert await door.status(f"x, Bearer {token()}") == 401
+    assert await guard.status([token(), "x"]) == 400
+    assert await guard.status(["x", token()]) == 400
+    assert await guard.status(f"{token()}, Bearer x") == 401
+    assert await guard.status(f"x, Bearer {token()}") == 401
 
 
 @pytest.mark.parametrize(("more", "status"), [
@@ -163,37 +163,37 @@ async def test_more_than_one_authorization_header_is_refused_whichever_is_good(k
     ({"sub": ["ada"]}, 401), ({"iat": "x"}, 401), ({"scope": 5}, 200)])
 async def test_claims_are_checked_with_some_leeway_for_clocks(keys_file, more, status):
     more = {name: int(time.time()) - value.seconds if isinstance(value, Ago) else value for name, value in more.items()}
-    assert await Door(keys_file).status(signed({"alg": "RS256", "kid": "a"}, tokens.claims(**more))) == status
+    assert await Guard(keys_file).status(signed({"alg": "RS256", "kid": "a"}, tokens.claims(**more))) == status
 
 
 async def test_a_type_can_be_asked_for(keys_file):
-    door = Door(keys_file, token_type="at+jwt")
+    guard = Guard(keys_file, token_type="at+jwt")
 
-    assert await door.status(token(headers={"typ": "at+jwt"})) == 200
-    assert await door.status(token(headers={"typ": "application/at+jwt"})) == 200
-    assert await door.status(token(headers={"typ": "JWT"})) == 401
-    assert await door.status(token(headers={"typ": None})) == 401
+    assert await guard.status(token(headers={"typ": "at+jwt"})) == 200
+    assert await guard.status(token(headers={"typ": "application/at+jwt"})) == 200
+    assert await guard.status(token(headers={"typ": "JWT"})) == 401
+    assert await guard.status(token(headers={"typ": None})) == 401
 
 
 async def test_the_same_token_is_verified_once_until_it_expires_or_the_keys_change(keys_file):
-    door = Door(keys_file)
+    guard = Guard(keys_file)
     one = token(exp=int(time.time()) + 50)
 
     for _ in range(5):
-        assert await door.status(one) == 200
-    assert door.verifying.verified == 1
+        assert await guard.status(one) == 200
+    assert guard.verifying.verified == 1
 
-    door.verifying._clock = lambda: time.time() + 61
-    assert await door.status(one) == 200  # the library reads a clock of its own
-    assert door.verifying.verified == 2
+    guard.verifying._clock = lambda: time.time() + 61
+    assert await guard.status(one) == 200  # the library reads a clock of its own
+    assert guard.verifying.verified == 2
 
     keys_file.write_bytes(key_set("b"))
-    door.verifying._keys._read.__self__._look_at = 0.0
-    assert await door.status(one) == 401
-    assert await door.status(token("b")) == 200
+    guard.verifying._keys._read.__self__._look_at = 0.0
+    assert await guard.status(one) == 401
+    assert await guard.status(token("b")) == 200
     keys_file.write_text("broken")
-    door.verifying._keys._read.__self__._look_at = 0.0
-    assert await door.status(token("b")) == 200
+    guard.verifying._keys._read.__self__._look_at = 0.0
+    assert await guard.status(token("b")) == 200
 
 
 def test_the_memory_of_verified_tokens_has_a_bound_and_forgets_the_oldest():
@@ -215,7 +215,7 @@ async def test_no_damaged_token_passes_or_is_anything_but_401(seed, tmp_path):
     chance = random.Random(seed)
     if not _kept:
         (tmp_path / "keys.json").write_bytes(key_set("a"))
-        _kept.update(door=Door(tmp_path / "keys.json"), token=token())
+        _kept.update(guard=Guard(tmp_path / "keys.json"), token=token())
     good = _kept["token"]
     raw = list(good)
     for _ in range(chance.randrange(1, 4)):
@@ -230,16 +230,16 @@ async def test_no_damaged_token_passes_or_is_anything_but_401(seed, tmp_path):
     damaged = "".join(raw)
     if damaged.strip(" ") == good or damaged[:-1] == good[:-1]:  # the last letter has bits that mean nothing
         return
-    assert await _kept["door"].status(damaged) == 401, damaged
+    assert await _kept["guard"].status(damaged) == 401, damaged
 
 
 async def test_headers_of_any_json_are_401(keys_file):
-    door = Door(keys_file)
+    guard = Guard(keys_file)
     deep = b'{"a":' * 5000 + b"1" + b"}" * 5000
 
     for header in [b"null", b"[]", b"1", b'"x"', b"{", b"\xff", deep, b'{"alg":"RS256","kid":"a"', b"{}"]:
-        assert await door.status(f"{tokens.part(header)}.{tokens.part({})}.AAAA") == 401
-    assert await door.status("a" * 20_000 + ".b.c") == 401
+        assert await guard.status(f"{tokens.part(header)}.{tokens.part({})}.AAAA") == 401
+    assert await guard.status("a" * 20_000 + ".b.c") == 401
 
 
 def test_a_set_keeps_only_keys_that_can_verify_as_pinned():

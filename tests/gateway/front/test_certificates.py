@@ -173,6 +173,6 @@ async def test_prometheus_is_told_when_certificates_end_and_of_failed_handshakes
         known = Validity.of(str(LOCALHOST))
         assert known is not None
         assert [({"file": str(LOCALHOST)}, known.ends_at)] == [(each.labels, each.value) for each in ends.samples]
-        assert [({"door": "gateway", "reason": "timeout"}, 2)] == [(each.labels, each.value) for each in failed.samples]
+        assert [({"reason": "timeout"}, 2)] == [(each.labels, each.value) for each in failed.samples]
     finally:
         await listeners.close()

@@ -98,7 +98,7 @@ def test_gateways_of_one_registry_count_together_and_the_registry_s_collector_ex
     assert samples(statistics_of(registry), "resilience_gateway_requests_total")["/x", "up", "2xx"] == 2
 
 
-def test_the_private_side_has_numbers_of_its_own_with_a_label_more():
+def test_the_private_listener_has_numbers_of_its_own_with_a_label_more():
     registry = Registry()
     public, private = statistics_of(registry), statistics_of(registry, "private")
     public.count(observed(consumer="ada"))
@@ -106,7 +106,7 @@ def test_the_private_side_has_numbers_of_its_own_with_a_label_more():
         private.count(observed(consumer="ada"))
     lines = generate_latest(Collector(registry)).decode().splitlines()
     assert {'resilience_gateway_requests_total{route="/x",service="up",status="2xx"} 1.0',
-            'resilience_gateway_requests_total{route="/x",service="up",side="private",status="2xx"} 2.0',
+            'resilience_gateway_requests_total{listener="private",route="/x",service="up",status="2xx"} 2.0',
             'resilience_gateway_consumer_requests_total{consumer="ada",status="2xx"} 1.0',
-            'resilience_gateway_consumer_requests_total{consumer="ada",side="private",status="2xx"} 2.0'} <= set(lines)
+            'resilience_gateway_consumer_requests_total{consumer="ada",listener="private",status="2xx"} 2.0'} <= set(lines)
     assert 1 == sum(line == "# TYPE resilience_gateway_requests_total counter" for line in lines)

@@ -1,4 +1,4 @@
-"""The private side: a listener with routes of its own, which nobody reaches from the public one."""
+"""The private listener: a listener with routes of its own, which nobody reaches from the public one."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ service = "stock"
 
 
 @pytest.mark.process
-def test_a_reload_adds_moves_and_removes_the_private_side_whose_statistics_are_apart(tmp_path: Path, upstream: Upstream) -> None:
+def test_a_reload_adds_moves_and_removes_the_private_listener_whose_statistics_are_apart(tmp_path: Path, upstream: Upstream) -> None:
     first, second, finish = free_port(), free_port(), threading.Event()
     upstream.on("/slow-private", lambda call: hold(call, finish))
     public = PUBLIC.format(url=upstream.url)
@@ -86,8 +86,8 @@ def test_a_reload_adds_moves_and_removes_the_private_side_whose_statistics_are_a
         before = gateway.metric("success", "up")
         assert [200] * 8 == [ask(first, "/x") for _ in range(8)], "both workers listen"
         assert [200] * 3 == [ask(gateway.port, "/x") for _ in range(3)]
-        requests = 'resilience_gateway_requests_total{route="/*",service="up",%sstatus="2xx"}'
-        eventually(lambda: counted(gateway, requests % 'side="private",') == 8)
+        requests = 'resilience_gateway_requests_total{%sroute="/*",service="up",status="2xx"}'
+        eventually(lambda: counted(gateway, requests % 'listener="private",') == 8)
         eventually(lambda: counted(gateway, requests % "") == 3)
         assert before + 11 == gateway.metric("success", "up"), "one service has one circuit, and one command"
         under_way = stack.enter_context(socket.create_connection(("127.0.0.1", first), 10))
@@ -142,7 +142,7 @@ def hold(call: Call, finish: threading.Event) -> None:
     call.send(OK)
 
 
-def test_a_mistake_on_the_private_side_is_found_like_any_other() -> None:
+def test_a_mistake_on_the_private_listener_is_found_like_any_other() -> None:
     assert config().private is not None
     for private, word in (
             ({"routes": []}, "at least one"), ({"routes": [{"path": "/x", "service": "nobody"}]}, "unknown service"),

@@ -1,6 +1,6 @@
 """Filters read X-Forwarded-For by the trusted proxies of [gateway], on private routes too.
 
-With another list in [private], a client behind the proxy of the private side passed an allow-list of addresses: the filter
+With another list in [private], a client behind the proxy of the private listener passed an allow-list of addresses: the filter
 took the proxy for the client. Two lists that differ are a mistake now.
 """
 
@@ -8,7 +8,7 @@ import pytest
 
 from resilience.config import ConfigFileError, Document
 from resilience.errors import ConfigError
-from resilience.gateway.config import GatewayConfig, GatewaySettings, PrivateSide, RouteConfig, ServiceConfig, read
+from resilience.gateway.config import GatewayConfig, GatewaySettings, PrivateListener, RouteConfig, ServiceConfig, read
 
 ROUTE = {"path": "/*", "service": "stock"}
 
@@ -27,5 +27,5 @@ def test_both_sides_trust_the_same_proxies(public, private, fits):
     with pytest.raises(ConfigError, match="must be the same"):
         GatewayConfig(
             gateway=GatewaySettings(trusted_proxies=tuple(public)), routes=(RouteConfig(**ROUTE),),
-            services={"stock": ServiceConfig(endpoints=("http://127.0.0.1:9",))}, private=PrivateSide(
+            services={"stock": ServiceConfig(endpoints=("http://127.0.0.1:9",))}, private=PrivateListener(
                 settings=GatewaySettings(bind="127.0.0.1:8081", trusted_proxies=tuple(private)), routes=(RouteConfig(**ROUTE),)))

@@ -1,4 +1,4 @@
-"""The door: its limits under three times the load, in virtual time, and who gives a permit back."""
+"""Admission control: its limits under three times the load, in virtual time, and who gives a permit back."""
 
 import asyncio
 import random
@@ -11,7 +11,7 @@ from resilience.gateway import Gateway
 from resilience.gateway.client_addresses import ClientAddresses
 from resilience.gateway.config import GatewayConfig, GatewaySettings, RouteConfig, ServiceConfig, SheddingSettings
 from resilience.gateway.filters.shed import ShedFilter
-from resilience.gateway.limits.door import Door, door_of, outcome_of
+from resilience.gateway.limits.admission_control import AdmissionControl, admission_control_of, outcome_of
 from resilience.gateway.logs.observed_request import ObservedRequest
 from resilience.gateway.logs.observer import Observer
 from resilience.gateway.messages.inbound import RequestHead
@@ -28,8 +28,8 @@ class Inbound:
         self.head = RequestHead("GET", b"/", b"", "1.1", "http", headers, (peer, 1), ("127.0.0.1", 80))
 
 
-def door(clock=lambda: 0.0, **settings):
-    return Door(ShedFilter(**settings), ClientAddresses(lambda peer: peer.startswith("10.")), clock=clock)
+def control(clock=lambda: 0.0, **settings):
+    return AdmissionControl(ShedFilter(**settings), ClientAddresses(lambda peer: peer.startswith("10.")), clock=clock)
 
 
 def observed(route="/x", service="up", clock=lambda: 0.0, **inbound):
@@ -44,7 +44,7 @@ def ended(made):
 
 
 class Waits(Adaptive):
-    """The limit of a door, and how long those waited who were answered in time."""
+    """One limit, and how long those waited who were answered in time."""
 
     def __init__(self, limiter):
         super().__init__(limiter)
@@ -61,7 +61,7 @@ class Waits(Adaptive):
 
 def overloaded(seed, service, *, load=3.0, important=0.1, seconds=30.0):
     """Half of the requests are the greedy tenant's; a tenth is important."""
-    policy = Waits(door(tenant=("address",))._gate("up").limiter)
+    policy = Waits(control(tenant=("address",))._limit("up").limiter)
     world = World(changes=[Change(at=0.0, workers=20, service_s=0.05)], seconds=seconds, load=load, seed=seed, service=service)
     run = Run(world, policy, priority=lambda dice: 0 if dice.random() < important else 4,
               tenant=lambda dice: "greedy" if dice.random() < 0.5 else dice.choice(TENANTS[1:]))
@@ -87,16 +87,16 @@ def test_at_three_times_the_load_goodput_tail_important_requests_and_tenants_are
 
 
 async def test_a_permit_comes_back_whatever_ends_the_request():
-    made, inside = door(initial=1, max_limit=1, max_queue=1, max_queue_for=5.0, lag=None), observed()
-    limiter = made._gate("up").limiter
-    assert await made.enter(inside) is None
+    made, inside = control(initial=1, max_limit=1, max_queue=1, max_queue_for=5.0, lag=None), observed()
+    limiter = made._limit("up").limiter
+    assert await made.admit(inside) is None
     assert limiter.in_flight == 1
 
     waits = observed()
-    task = asyncio.ensure_future(made.enter(waits))
+    task = asyncio.ensure_future(made.admit(waits))
     await asyncio.sleep(0)
     refused = observed()
-    answer = await made.enter(refused)  # the queue is full
+    answer = await made.admit(refused)  # the queue is full
     assert (answer[0], refused.refused, limiter.waiting) == (503, "shed", 1)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -110,10 +110,10 @@ async def test_a_permit_comes_back_whatever_ends_the_request():
 
 
 async def test_one_that_waits_gets_the_permit_of_one_that_leaves_even_if_it_is_cancelled_then():
-    made, inside, waits = door(initial=1, max_limit=1, max_queue=1, max_queue_for=5.0, lag=None), observed(), observed()
-    limiter = made._gate("up").limiter
-    await made.enter(inside)
-    task = asyncio.ensure_future(made.enter(waits))
+    made, inside, waits = control(initial=1, max_limit=1, max_queue=1, max_queue_for=5.0, lag=None), observed(), observed()
+    limiter = made._limit("up").limiter
+    await made.admit(inside)
+    task = asyncio.ensure_future(made.admit(waits))
     await asyncio.sleep(0)
     ended(inside)
     assert limiter.in_flight == 1
@@ -125,14 +125,14 @@ async def test_one_that_waits_gets_the_permit_of_one_that_leaves_even_if_it_is_c
 
 
 async def test_a_service_that_hangs_fills_its_own_limit_and_nobody_elses():
-    made = door(initial=1, max_limit=1, max_queue=0, lag=None)
-    assert await made.enter(observed(service="hangs")) is None
-    assert (await made.enter(observed(service="hangs")))[0] == 503
-    assert await made.enter(observed(service="well")) is None
+    made = control(initial=1, max_limit=1, max_queue=0, lag=None)
+    assert await made.admit(observed(service="hangs")) is None
+    assert (await made.admit(observed(service="hangs")))[0] == 503
+    assert await made.admit(observed(service="well")) is None
 
-    shared = door(scope="gateway", initial=1, max_limit=1, max_queue=0, lag=None)
-    assert await shared.enter(observed(service="hangs")) is None
-    assert (await shared.enter(observed(service="well")))[0] == 503
+    shared = control(scope="gateway", initial=1, max_limit=1, max_queue=0, lag=None)
+    assert await shared.admit(observed(service="hangs")) is None
+    assert (await shared.admit(observed(service="well")))[0] == 503
 
 
 @pytest.mark.parametrize(("sources", "inbound", "claims", "level"), [
@@ -150,24 +150,24 @@ async def test_how_important_a_request_is(sources, inbound, claims, level):
     class Identity:
         consumer = "c"
 
-    made = door(priority=sources, route_priority={"/x": 3} if "route" in sources else {}, default_priority=6)
+    made = control(priority=sources, route_priority={"/x": 3} if "route" in sources else {}, default_priority=6)
     came = observed(**inbound)
     came.identity = Identity()
     came.identity.claims = claims
-    await made.enter(came)
+    await made.admit(came)
     assert came.level == level
     made._lag.stop()
 
 
-def over(*, waited_at=1.0, head_at=3.0, status=200, refused=None, entered_at=0.0):
+def over(*, waited_at=1.0, head_at=3.0, status=200, refused=None, admitted_at=0.0):
     made = observed()
-    made.waited_at, made.head_at, made.status, made.refused, made.entered_at = waited_at, head_at, status, refused, entered_at
+    made.waited_at, made.head_at, made.status, made.refused, made.admitted_at = waited_at, head_at, status, refused, admitted_at
     return outcome_of(made)
 
 
 def test_what_a_request_says_of_its_service():
     assert over() == (SUCCESS, 2.0)
-    assert over(entered_at=2.5) == (SUCCESS, 0.5)
+    assert over(admitted_at=2.5) == (SUCCESS, 0.5)
     assert over(status=500) == (SUCCESS, 2.0)  # it answered
     assert over(status=503) == (BUSY, 2.0)
     assert over(status=504) == (TIMEOUT, 2.0)
@@ -180,8 +180,8 @@ def test_what_a_request_says_of_its_service():
 
 
 async def test_the_timer_of_the_lag_ends_by_itself_when_nobody_comes():
-    made = door(lag=0.05, adaptive=False)
-    assert await made.enter(observed()) is None
+    made = control(lag=0.05, adaptive=False)
+    assert await made.admit(observed()) is None
     assert made._lag._timer is not None
     for _ in range(50):
         made._lag._look(0.0)
@@ -190,12 +190,12 @@ async def test_the_timer_of_the_lag_ends_by_itself_when_nobody_comes():
 
 async def test_when_the_loop_lags_the_least_important_are_turned_away():
     now = [0.0]
-    made = door(lag=0.05, adaptive=False, route_priority={"/vital": 0}, clock=lambda: now[0])
+    made = control(lag=0.05, adaptive=False, route_priority={"/vital": 0}, clock=lambda: now[0])
     dice = random.Random(1)
     made._chance = dice.random
 
     async def answers(route):
-        return [await made.enter(observed(route=route)) for _ in range(100)]
+        return [await made.admit(observed(route=route)) for _ in range(100)]
 
     assert not any(await answers("/vital") + await answers("/x"))
     now[0] = 0.2
@@ -221,23 +221,23 @@ def test_every_ending_of_a_request_is_called_though_one_before_raises():
     assert called == ["interrupted", "permit", "interrupted", "last"]
 
 
-def test_a_gateway_of_which_nothing_is_asked_observes_nothing_and_has_no_door():
+def test_a_gateway_of_which_nothing_is_asked_observes_nothing_and_controls_no_admission():
     service = ServiceConfig(endpoints=("http://127.0.0.1:9",))
     said = {"services": {"up": service}, "routes": (RouteConfig(path="/*", service="up"),)}
     plain = Gateway(GatewayConfig(gateway=GatewaySettings(statistics=False), **said), registry=Registry())
-    assert (plain.observer, plain._generation.public.door) == (None, None)
+    assert (plain.observer, plain._generation.public.admission_control) == (None, None)
     assert Gateway(GatewayConfig(**said), registry=Registry()).observer.access_log is None
 
 
-def test_a_door_is_kept_as_long_as_its_settings_are():
+def test_admission_control_is_kept_as_long_as_its_settings_are():
     registry, known = Registry(), ClientAddresses(lambda peer: False)
-    first = door_of(registry, "gateway", SheddingSettings(), known)
-    assert door_of(registry, "gateway", SheddingSettings(), known) is first
-    assert door_of(registry, "gateway", SheddingSettings(initial=5), known) is not first
+    first = admission_control_of(registry, SheddingSettings(), known)
+    assert admission_control_of(registry, SheddingSettings(), known) is first
+    assert admission_control_of(registry, SheddingSettings(initial=5), known) is not first
 
 
 def test_a_stranger_s_claim_to_be_important_reaches_no_upstream():
-    made, headers = door(priority=("header:X-Priority",)), [(b"accept", b"*/*"), (b"x-priority", b"0")]
+    made, headers = control(priority=("header:X-Priority",)), [(b"accept", b"*/*"), (b"x-priority", b"0")]
     assert made.priorities.cleaned(observed(peer="192.0.2.1").head, headers) == [(b"accept", b"*/*")]
     assert made.priorities.cleaned(observed(peer="10.0.0.1").head, headers) == headers
-    assert door().priorities.cleaned(observed(peer="192.0.2.1").head, headers) == headers
+    assert control().priorities.cleaned(observed(peer="192.0.2.1").head, headers) == headers

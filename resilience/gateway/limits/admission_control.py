@@ -1,4 +1,4 @@
-"""The door: load is shed before anything is spent on it, by importance and by tenant.
+"""Admission control: load is shed before anything is spent on it, by importance and by tenant.
 
 Two things turn requests away, each for what it alone can see:
 
@@ -20,7 +20,7 @@ from __future__ import annotations
 import functools
 import random
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from time import perf_counter
 from typing import Final
 
@@ -47,6 +47,7 @@ from .loop_lag import LoopLag
 from .priorities import Priorities
 
 Answer = tuple[int, Sequence[Header], bytes]
+Label = tuple[str, str]
 
 #: Why a request was turned away.
 SHED: Final = "shed"
@@ -57,7 +58,7 @@ _ANSWER: Final[Answer] = (503, [(b"content-type", b"application/problem+json"), 
 _UNTOLD: Final = ("circuit_open", "full", "throttled", "rate_limited", SHED)
 
 
-def _entered_as(observed: ObservedRequest) -> int:
+def _level_of(observed: ObservedRequest) -> int:
     return observed.level
 
 
@@ -65,7 +66,7 @@ def _tenant_of(observed: ObservedRequest) -> Hashable:
     return observed.tenant
 
 
-class _Gate:
+class _ServiceLimit:
     """The adaptive limit of one service, or of all."""
 
     __slots__ = ("limiter", "name", "shed", "waiter")
@@ -83,7 +84,7 @@ def _policy_of(settings: SheddingSettings) -> AdaptiveLimit:
     return AdaptiveLimit(
         algorithm=settings.algorithm, initial=settings.initial, min_limit=settings.min_limit,
         max_limit=settings.max_limit, tolerance=settings.tolerance, reserved=settings.reserved,
-        max_queue=settings.max_queue, max_queue_for=settings.max_queue_for, priorities=_entered_as,
+        max_queue=settings.max_queue, max_queue_for=settings.max_queue_for, priorities=_level_of,
         fair_by=_tenant_of if _is_fair(settings) else None)
 
 
@@ -91,8 +92,8 @@ def _is_fair(settings: SheddingSettings) -> bool:
     return bool(settings.tenant and settings.max_queue)
 
 
-class Door:
-    """The door of a gateway. For one event loop.
+class AdmissionControl:
+    """Admits requests, or sheds them. For one event loop.
 
     Attributes:
         settings: What is shed, and by what.
@@ -111,7 +112,7 @@ class Door:
             chance: Returns random numbers in [0, 1).
         """
         self.settings, self._clock, self._chance = settings, clock, chance
-        self._gates: dict[str, _Gate] = {}
+        self._limits: dict[str, _ServiceLimit] = {}
         self.trust(addresses)
         self.shedder = None if settings.lag is None else LagShedder(settings.lag, clock())
         self._lag = None if self.shedder is None else LoopLag(self.shedder.sample, clock)
@@ -122,72 +123,81 @@ class Door:
         self.priorities = Priorities(settings.priority, settings.route_priority, settings.default_priority, addresses)
         self._tenant_of = CallerKeys(settings.tenant, addresses) if settings.tenant else None
 
-    def take_over(self, former: Door) -> None:
-        """Go on in the place of a *former* door: with what its limits have learnt, and with who is in or waits.
+    def take_over(self, former: AdmissionControl) -> None:
+        """Go on in the place of a *former* one: with what its limits have learnt, and with who is in or waits.
 
         Only limits of another scope, and those whose waiting tenants take turns from now on, or do no more, begin anew.
         """
         before, settings = former.settings, self.settings
         if (before.scope, _is_fair(before)) == (settings.scope, _is_fair(settings)):
-            self._gates = former._gates
-            for gate in self._gates.values():
-                gate.limiter.configure(_policy_of(settings), self._clock())
+            self._limits = former._limits
+            for limit in self._limits.values():
+                limit.limiter.configure(_policy_of(settings), self._clock())
         if settings.lag is not None and former.shedder is not None:
             self.shedder, self._lag = former.shedder, former._lag
             self.shedder.target_s = settings.lag
 
-    async def enter(self, observed: ObservedRequest) -> Answer | None:
+    async def admit(self, observed: ObservedRequest) -> Answer | None:
         """Let a request in, now or after a short wait; else return what to answer."""
         level = observed.level = level_of(self.priorities(observed))
         if self._tenant_of is not None:
             observed.tenant = self._tenant_of(observed)
-        gate = self._gate(observed.service or "")
+        limit = self._limit(observed.service or "")
         if self.shedder is not None and self._lag is not None:
             self._lag.touch()
             if not self.shedder.admits(level, observed.tenant, self._chance()):
-                return self._turned_away(gate, observed, "lag")
+                return self._shed(limit, observed, "lag")
         if not self.settings.adaptive:
             return None
         taken: list[list[None]] = []
-        observed.add_ending(functools.partial(self._leave, gate, taken))  # first: a permit has an owner at all times
+        observed.add_ending(functools.partial(self._leave, limit, taken))  # first: a permit has an owner at all times
         try:
-            if not gate.waiter.take(taken, (observed,), {}):
-                await gate.waiter.wait_async(taken, (observed,), {})
+            if not limit.waiter.take(taken, (observed,), {}):
+                await limit.waiter.wait_async(taken, (observed,), {})
         except BulkheadFullError:
-            return self._turned_away(gate, observed, "limit")
-        observed.entered_at = self._clock()
+            return self._shed(limit, observed, "limit")
+        observed.admitted_at = self._clock()
         return None
 
-    def observe(self, families: Mapping[str, Metric], name: str) -> None:
-        """Add to the metrics what this door has to say, under its *name*."""
-        for gate in list(self._gates.values()):
-            labels = [name, as_utf8(gate.name)]
-            for (level, cause), count in sorted(gate.shed.items()):
-                families["shed"].add_metric([*labels, str(level), cause], count)  # type: ignore[attr-defined]
+    def collect(self, own: Mapping[str, str]) -> Iterable[Metric]:
+        """The metrics at this moment, with labels of its *own*."""
+        names = (*own, "service")
+        shed = CounterMetricFamily("resilience_gateway_shed", "Requests that were shed.",
+                                   labels=(*names, "priority", "cause"))
+        most = GaugeMetricFamily("resilience_gateway_limit", "Requests that are admitted at once.", labels=names)
+        admitted = GaugeMetricFamily("resilience_gateway_admitted", "Requests that are in flight.", labels=names)
+        waiting = GaugeMetricFamily("resilience_gateway_waiting", "Requests that wait for admission.", labels=names)
+        lag = GaugeMetricFamily("resilience_gateway_loop_lag_seconds", "How late the event loop comes round.",
+                                labels=tuple(own))
+        for limit in list(self._limits.values()):
+            labels = [*own.values(), as_utf8(limit.name)]
+            for (level, cause), count in sorted(limit.shed.items()):
+                shed.add_metric([*labels, str(level), cause], count)
             if self.settings.adaptive:
-                for family, value in (("limit", gate.limiter.limit), ("admitted", gate.limiter.in_flight),
-                                      ("waiting", gate.limiter.waiting)):
-                    families[family].add_metric(labels, value)  # type: ignore[attr-defined]
+                most.add_metric(labels, limit.limiter.limit)
+                admitted.add_metric(labels, limit.limiter.in_flight)
+                waiting.add_metric(labels, limit.limiter.waiting)
         if self.shedder is not None:
-            families["lag"].add_metric([name], self.shedder.lag_s)  # type: ignore[attr-defined]
+            lag.add_metric([*own.values()], self.shedder.lag_s)
+        return shed, most, admitted, waiting, lag
 
-    def _gate(self, service: str) -> _Gate:
+    def _limit(self, service: str) -> _ServiceLimit:
         name = service if self.settings.scope == "service" else ALL
-        gate = self._gates.get(name)
-        if gate is None:
-            gate = self._gates[name] = _Gate(name, self.settings, self._clock)
-        return gate
+        limit = self._limits.get(name)
+        if limit is None:
+            limit = self._limits[name] = _ServiceLimit(name, self.settings, self._clock)
+        return limit
 
-    def _turned_away(self, gate: _Gate, observed: ObservedRequest, cause: str) -> Answer:
-        gate.shed[observed.level, cause] += 1
+    def _shed(self, limit: _ServiceLimit, observed: ObservedRequest, cause: str) -> Answer:
+        limit.shed[observed.level, cause] += 1
         observed.refused = SHED
         return _ANSWER
 
-    def _leave(self, gate: _Gate, taken: list[list[None]], observed: ObservedRequest) -> None:
+    def _leave(self, limit: _ServiceLimit, taken: list[list[None]], observed: ObservedRequest) -> None:
         """A request is over: give its permit back, and report how long the upstream took."""
         if not taken:
             return
-        limiter, now = gate.limiter, self._clock()
+        limiter, now = limit.limiter, self._clock()
         permit = taken.pop()
         permit += TOKEN
         outcome, took_s = outcome_of(observed)
@@ -198,7 +208,7 @@ def outcome_of(observed: ObservedRequest) -> tuple[int, float]:
     """What a request that is over says of its service, and how long that took, seconds."""
     since, refused = observed.waited_at, observed.refused
     until = observed.head_at
-    took_s = 0.0 if since is None or until is None else max(0.0, until - max(since, observed.entered_at))
+    took_s = 0.0 if since is None or until is None else max(0.0, until - max(since, observed.admitted_at))
     if refused is None:
         if since is None or until is None:
             return CANCELLED, took_s
@@ -210,47 +220,37 @@ def outcome_of(observed: ObservedRequest) -> tuple[int, float]:
     return (TIMEOUT if refused == "timeout" else FAILURE), took_s
 
 
-def door_of(registry: Registry, name: str, settings: SheddingSettings, addresses: ClientAddresses,
-            once_in_force: Callable[[Act], object] = at_once) -> Door:
-    """The door with this *name* of the gateways with this *registry*: the same one, as long as the settings are.
+def admission_control_of(registry: Registry, settings: SheddingSettings, addresses: ClientAddresses,
+                         once_in_force: Callable[[Act], object] = at_once, label: Label | None = None
+                         ) -> AdmissionControl:
+    """The admission control with this *label* of the gateways with this *registry*: the same, while the settings are.
 
     By other settings it is another one, which takes over from it: a changed file does not forget what the limits have
     learnt, or who is in.
 
     Args:
         registry: Of the gateways.
-        name: Of the door.
         settings: What is to be in force.
         addresses: Finds clients, and knows trusted peers.
         once_in_force: See FilterHost.
+        label: Of its metrics, and its value: the listener or the filter; None: the public listener.
     """
-    known = _doors.of(registry).get(name)
-    door = Door(settings, addresses) if known is None or known.settings != settings else known
+    known = _known.of(registry).get(label)
+    control = AdmissionControl(settings, addresses) if known is None or known.settings != settings else known
 
     def come_into_force() -> None:
-        if known is not None and known is not door:
-            door.take_over(known)
-        _doors.put(registry, name, door)
-        door.trust(addresses)
+        if known is not None and known is not control:
+            control.take_over(known)
+        _known.put(registry, label, control)
+        control.trust(addresses)
 
     once_in_force(come_into_force)
-    return door
+    return control
 
 
-def _collect(doors: Mapping[str, Door]) -> list[Metric]:
-    labels = ("door", "service")
-    families: dict[str, Metric] = {
-        "shed": CounterMetricFamily("resilience_gateway_shed", "Requests that were turned away at the door.",
-                                    labels=(*labels, "priority", "cause")),
-        "limit": GaugeMetricFamily("resilience_gateway_limit", "Requests that are let in at once.", labels=labels),
-        "admitted": GaugeMetricFamily("resilience_gateway_admitted", "Requests that are in.", labels=labels),
-        "waiting": GaugeMetricFamily("resilience_gateway_waiting", "Requests that wait at the door.", labels=labels),
-        "lag": GaugeMetricFamily("resilience_gateway_loop_lag_seconds", "How late the event loop comes round.",
-                                 labels=("door",)),
-    }
-    for name, door in list(doors.items()):
-        door.observe(families, as_utf8(name))
-    return list(families.values())
+def _collect(controls: Mapping[Label | None, AdmissionControl]) -> Iterator[Metric]:
+    for label, control in list(controls.items()):
+        yield from control.collect({} if label is None else {label[0]: as_utf8(label[1])})
 
 
-_doors: Final = LastingParts[str, Door](_collect)
+_known: Final = LastingParts[Label | None, AdmissionControl](_collect)
