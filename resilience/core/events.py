@@ -108,11 +108,11 @@ class CallRetried:
 
 @attrs.frozen
 class ShadowRejected:
-    """A call ran that a policy in shadow mode would have refused; *gate* is its name among the settings."""
+    """A call ran that a policy in shadow mode would have refused; *policy* is its name among the settings."""
 
     key: str
     group: str
-    gate: str
+    policy: str
     at: float
 
 
