@@ -69,7 +69,7 @@ from .drivers.retry_layers import retried_by
 from .engine.call import Call
 from .errors import (
     BadRequestError,
-    BatchAnswerError,
+    BatchResultError,
     BulkheadFullError,
     CallTimeoutError,
     ChaosError,
@@ -78,7 +78,7 @@ from .errors import (
     DeadlineExceededError,
     FallbackRejectedError,
     LastFailure,
-    MissingAnswerError,
+    MissingResultError,
     NoTimeLeftError,
     RateLimitedError,
     RejectedError,
@@ -98,7 +98,7 @@ from .registry import Registry, default_registry
 __all__ = [
     "AdaptiveLimit",
     "BadRequestError",
-    "BatchAnswerError",
+    "BatchResultError",
     "Block",
     "BlockCall",
     "Bulkhead",
@@ -128,7 +128,7 @@ __all__ = [
     "KeyedCommands",
     "LastFailure",
     "Latency",
-    "MissingAnswerError",
+    "MissingResultError",
     "NoTimeLeftError",
     "Outcome",
     "Pipeline",

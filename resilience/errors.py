@@ -374,7 +374,7 @@ class ChaosError(ResilienceError):
     """The error that chaos raises unless it is given another one; see Chaos.error."""
 
 
-class MissingAnswerError(ResilienceError, LookupError):
+class MissingResultError(ResilienceError, LookupError):
     """A batch function answered others, and had no answer to this caller's item."""
 
     if TYPE_CHECKING:
@@ -395,7 +395,7 @@ class MissingAnswerError(ResilienceError, LookupError):
         return f"{self.function}: no answer to {self.item!r}"
 
 
-class BatchAnswerError(ResilienceError, TypeError):
+class BatchResultError(ResilienceError, TypeError):
     """What a batch function returned cannot be dealt out: neither a mapping nor a sequence of the right length."""
 
     if TYPE_CHECKING:

@@ -110,7 +110,7 @@ class Command:
             state=self.state,
             retry_after=None if circuit is None else circuit.retry_after(now),
             counts=counts,
-            own_refusals=tuple(name for name, _ in own),
+            custom_rejections=tuple(name for name, _ in own),
             gauges=runtime.gauges(),
             window=WINDOW_S,
             latency=reading.latency,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..errors import BatchAnswerError, MissingAnswerError
+from ..errors import BatchResultError, MissingResultError
 from .batch import Place
 from .exception_copy import copy_for_raise, traceback_of, with_traceback
 from .exception_groups import is_a
@@ -23,9 +23,9 @@ def deal(name: str, places: list[Place], answers: Any) -> None:
         for place in places:
             _deal_one(name, place, answers)
     elif not isinstance(answers, Sequence) or isinstance(answers, (str, bytes, bytearray, memoryview)):
-        fail(places, BatchAnswerError(name, f"a mapping or a sequence was expected, not {type(answers).__name__}"))
+        fail(places, BatchResultError(name, f"a mapping or a sequence was expected, not {type(answers).__name__}"))
     elif len(answers) != len(places):
-        fail(places, BatchAnswerError(name, f"{len(answers)} answers to {len(places)} items; a batch function that "
+        fail(places, BatchResultError(name, f"{len(answers)} answers to {len(places)} items; a batch function that "
                                             "leaves some out must return a mapping"))
     else:
         for place, answer in zip(places, answers, strict=True):
@@ -36,7 +36,7 @@ def _deal_one(name: str, place: Place, answers: Mapping[Any, Any]) -> None:
     try:
         answer = answers[place.key]  # a defaultdict and a Counter have an answer to everything
     except KeyError:
-        place.error, place.trace = MissingAnswerError(name, place.item), None
+        place.error, place.trace = MissingResultError(name, place.item), None
     except Exception as error:  # noqa: BLE001 - a mapping of the user's: what it raises is this one's answer
         place.error, place.trace = error, traceback_of(error)
     else:
@@ -49,7 +49,7 @@ def _give(name: str, place: Place, answer: Any) -> None:
     elif is_a(answer, Exception):
         place.error, place.trace = answer, traceback_of(answer)
     else:  # gather() returns cancellations; raised, one would seem the caller's own
-        missing = MissingAnswerError(name, place.item)
+        missing = MissingResultError(name, place.item)
         missing.__cause__ = answer
         place.error, place.trace = missing, None
 

@@ -1,6 +1,6 @@
 """Callbacks: functions of the user that a policy calls on the way to the user's function, or in its place.
 
-``by`` of a rate limit, ``priorities`` of an adaptive limit, ``error`` and ``wrong`` of chaos. What one of them
+``by`` of a rate limit, ``priorities`` of an adaptive limit, ``error`` and ``result`` of chaos. What one of them
 raises is a mistake in it: neither a refusal of the policy nor a failure of the target, whatever its
 type (a ``by`` that looks something up through another command may raise a CircuitOpenError).
 What must be awaited or iterated is no callback: the policy would take the coroutine for the answer, which is

@@ -28,11 +28,11 @@ class Harm(NamedTuple):
 
     delay: float
     error: Callable[[], Exception] | None
-    wrong: Callable[[Any], Any] | None
+    result: Callable[[Any], Any] | None
 
     def faults(self) -> tuple[str, ...]:
         """Names of what it does."""
-        done = {"latency": self.delay > 0, "error": self.error is not None, "wrong": self.wrong is not None}
+        done = {"latency": self.delay > 0, "error": self.error is not None, "result": self.result is not None}
         return tuple(name for name, is_done in done.items() if is_done)
 
 
@@ -55,22 +55,22 @@ class Chaos:
         latency: Seconds by which they are delayed.
         error_rate: Share of calls that fail without running the function, 0 to 1.
         error: Exception class that these calls raise, or a function that returns the exception.
-        wrong_rate: Share of results that are falsified, 0 to 1.
-        wrong: Function that is called with the true result and returns the false one.
+        result_rate: Share of results that are falsified, 0 to 1.
+        result: Function that is called with the true result and returns the false one.
     """
 
     latency_rate: float = attrs.field(default=0.0, validator=number(least=0, most=1))
     latency: float = attrs.field(default=0.0, validator=number(least=0, most=3600))
     error_rate: float = attrs.field(default=0.0, validator=number(least=0, most=1))
     error: Callable[[], Exception] = attrs.field(default=ChaosError, validator=_maker, eq=by_identity)
-    wrong_rate: float = attrs.field(default=0.0, validator=number(least=0, most=1))
-    wrong: Callable[[Any], Any] | None = attrs.field(default=None, validator=callable_or_none, eq=by_identity)
+    result_rate: float = attrs.field(default=0.0, validator=number(least=0, most=1))
+    result: Callable[[Any], Any] | None = attrs.field(default=None, validator=callable_or_none, eq=by_identity)
 
     def __attrs_post_init__(self) -> None:
         if self.latency_rate and not self.latency:
             raise ConfigError("latency_rate means nothing without latency; say for how long to delay", "latency_rate")
-        if self.wrong_rate and self.wrong is None:
-            raise ConfigError("wrong_rate means nothing without wrong; say how to spoil a result", "wrong_rate")
+        if self.result_rate and self.result is None:
+            raise ConfigError("result_rate means nothing without result; say how to spoil a result", "result_rate")
 
     def harm(self, u: float, v: float, w: float) -> Harm | None:
         """Return what to do to one call; None: nothing.
@@ -78,10 +78,10 @@ class Chaos:
         Args:
             u: A random number in [0, 1), which decides about the delay.
             v: Another one, which decides about the error.
-            w: Another one, which decides about the wrong result.
+            w: Another one, which decides about the result.
         """
         delay = self.latency if u < self.latency_rate else 0.0
         error = self.error if v < self.error_rate else None
-        wrong = self.wrong if error is None and w < self.wrong_rate else None
-        harmless = not delay and error is None and wrong is None  # what is called may call itself false
-        return None if harmless else Harm(delay, error, wrong)
+        result = self.result if error is None and w < self.result_rate else None
+        harmless = not delay and error is None and result is None  # what is called may call itself false
+        return None if harmless else Harm(delay, error, result)

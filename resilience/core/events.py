@@ -118,7 +118,7 @@ class ShadowRejected:
 
 @attrs.frozen
 class ChaosInjected:
-    """A call is harmed on purpose; *faults* are some of "latency", "error" and "wrong"."""
+    """A call is harmed on purpose; *faults* are some of "latency", "error" and "result"."""
 
     key: str
     group: str

@@ -156,8 +156,8 @@ class ChaosArguments(CommandOptions, total=False):
     latency: float
     error_rate: float
     error: Callable[[], Exception]
-    wrong_rate: float
-    wrong: Callable[[Any], Any] | None
+    result_rate: float
+    result: Callable[[Any], Any] | None
 
 
 class FailoverArguments(CommandOptions, total=False):

@@ -130,6 +130,6 @@ def _text(flavour: Flavour) -> CompiledText:
     yields = flavour in (Flavour.GENERATOR, Flavour.BLOCK)
     call = f"({'yield from ' if yields else '{await_}'}fn(*args, **kwargs))"
     calm = f"return {call}"
-    harmed = f"result = {call}\nreturn result if harm.wrong is None else call_back(harm.wrong, (result,), None)"
+    harmed = f"result = {call}\nreturn result if harm.result is None else call_back(harm.result, (result,), None)"
     text = in_flavour(_TEXT, flavour, calm=calm, harmed=calm if flavour.is_generator else harmed)
     return CompiledText(text, f"chaos of {flavour.value}")

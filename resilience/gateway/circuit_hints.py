@@ -52,7 +52,7 @@ def hints_of(settings: SharedSettings | None, connection: Connection | None, ser
     """The hints that *settings* ask for: the *old* ones, if they would be the same."""
     if settings is None or settings.circuits is None or connection is None:
         return None
-    quorum = Quorum(share=settings.circuits.share, least=settings.circuits.least)
+    quorum = Quorum(share=settings.circuits.share, least=settings.circuits.min_gateways)
     made = old
     if made is None or made.connection is not connection or made.quorum != quorum:
         made = GatewayHints(connection, settings, quorum, registry)

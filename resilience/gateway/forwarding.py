@@ -5,7 +5,7 @@ streams back piece by piece; no more is read from either side than the other has
 
     for the client's next piece            client_timeout      408, or the connection is cut
     for all pieces of the client's body    upload_timeout      408
-    for the pace of these pieces           upload_rate         408
+    for the pace of these pieces           min_upload_rate         408
     for room in the client's connection    client_timeout      the connection is cut; see Inbound
     for the upstream to answer             command.timeout     504
     for the upstream's next piece          idle_timeout        the connection is cut
@@ -82,18 +82,18 @@ Outbound = Callable[[int, list[Header], AnswerBody], Awaitable[tuple[int, list[H
 class Forwarder:
     """Forwards requests to services, with one bound on every client's pace. For one event loop."""
 
-    def __init__(self, *, client_timeout: float, upload_timeout: float | None, upload_rate: float | None,
+    def __init__(self, *, client_timeout: float, upload_timeout: float | None, min_upload_rate: float | None,
                  reserved: frozenset[bytes] = frozenset()) -> None:
         """With bounds.
 
         Args:
             client_timeout: Seconds for each piece that a client sends.
             upload_timeout: Seconds for the whole of a request's body; None: no limit.
-            upload_rate: Bytes a second that a client has to send at least; None: no limit.
+            min_upload_rate: Bytes a second that a client has to send at least; None: no limit.
             reserved: Folded names that no trailer of a client may have: services take them for the gateway's word.
         """
         self._patience = AsyncTimeout("client", client_timeout)
-        self._upload_timeout, self._upload_rate, self._reserved = upload_timeout, upload_rate, reserved
+        self._upload_timeout, self._upload_rate, self._reserved = upload_timeout, min_upload_rate, reserved
 
     async def forward(self, service: Service, request: Request, inbound: Inbound,
                       outbound: Outbound | None = None, *, mirror: Mirror | None = None) -> None:

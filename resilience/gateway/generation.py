@@ -164,7 +164,7 @@ class RequestHandler:
 
         forwarder = Forwarder(
             client_timeout=config.gateway.client_timeout, upload_timeout=config.gateway.upload_timeout,
-            upload_rate=config.gateway.upload_rate,
+            min_upload_rate=config.gateway.min_upload_rate,
             reserved=frozenset(folded(name.encode()) for name in config.stated_headers))
         steps = {**parts.steps, **{step.name: step for step in parts.composed.values()}}
         addresses = ClientAddresses.behind(config.gateway.trusted_proxies)

@@ -3,7 +3,7 @@
 A copy is a task of its own, begun when the request's body is there, and is guarded by that service's own command.
 Nothing that happens to it is seen by the client: it delays nothing and fails nothing. Copies are bounded in number,
 in size (a request whose body is streamed has none), and in what is read of their answers. Who operates the gateway sees
-how many are under way, and how many the bound has left out.
+how many are in flight, and how many the bound has dropped.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class Copies:
     """The copies of one route's requests to one service, whatever configurations have made them.
 
     Attributes:
-        under_way: Those that have not ended.
-        left_out: How many requests had no copy since too many were under way.
+        in_flight: Those that have not ended.
+        dropped: How many requests had no copy since too many were in flight.
     """
 
-    under_way: set[asyncio.Task[None]] = attrs.field(factory=set)
-    left_out: int = 0
+    in_flight: set[asyncio.Task[None]] = attrs.field(factory=set)
+    dropped: int = 0
 
 
 class Mirror:
@@ -46,7 +46,7 @@ class Mirror:
 
     Attributes:
         service: Gets the copies.
-        copies: Those under way, and how many were left out.
+        copies: Those in flight, and how many were dropped.
     """
 
     __slots__ = ("_max_concurrent", "_random", "_share", "copies", "service")
@@ -58,7 +58,7 @@ class Mirror:
         Args:
             service: Gets the copies.
             share: Of the requests that are copied.
-            max_concurrent: Copies under way at once.
+            max_concurrent: Copies in flight at once.
             random: Draws for the share: a number from 0 to 1, 1 excluded.
             before: The one of the same route in the former configuration, whose copies count; None: none.
         """
@@ -72,20 +72,20 @@ class Mirror:
         if self._random() >= self._share or (largest is not None and len(request.body or b"") > largest):
             return
         copies = self.copies
-        if len(copies.under_way) >= self._max_concurrent:
-            copies.left_out += 1
+        if len(copies.in_flight) >= self._max_concurrent:
+            copies.dropped += 1
             return
         # Nothing of the client's connection.
         bare = Request(method=request.method, target=request.target, host=request.host, headers=request.headers,
                        length=request.length, body=request.body, client=request.client)
         task = asyncio.get_running_loop().create_task(self._send_in_time(bare))
-        copies.under_way.add(task)
-        task.add_done_callback(copies.under_way.discard)
+        copies.in_flight.add(task)
+        task.add_done_callback(copies.in_flight.discard)
 
     def report(self) -> dict[str, Any]:
         """What there is to be told of it, as plain values."""
-        return {"service": self.service.name, "under_way": len(self.copies.under_way),
-                "max_concurrent": self._max_concurrent, "left_out": self.copies.left_out}
+        return {"service": self.service.name, "in_flight": len(self.copies.in_flight),
+                "max_concurrent": self._max_concurrent, "dropped": self.copies.dropped}
 
     async def _send_in_time(self, request: Request) -> None:
         with self.service.bounded(request):
@@ -125,7 +125,7 @@ class MirrorMetrics:
         self._listeners: dict[str | None, list[tuple[str, str, Copies]]] = {}
 
     def adopt(self, listener: str | None, mirrors: Mapping[str, Mirror]) -> None:
-        """Export what the *mirrors* of a *listener* (None: the public one) leave out, by their routes' names."""
+        """Export what the *mirrors* of a *listener* (None: the public one) drop, by their routes' names."""
         mine = [(route, each.service.name, each.copies) for route, each in mirrors.items()]
         self._listeners = {**self._listeners, listener: mine}  # in one step: a thread may be reading
 
@@ -134,10 +134,10 @@ class MirrorMetrics:
         for listener, mirrors in self._listeners.items():
             own = {} if listener is None else {"listener": as_utf8(listener)}
             family = CounterMetricFamily(
-                "resilience_gateway_mirror_left_out", "Requests that were not copied to the other service, because too "
-                "many copies were under way.", labels=[*own, "route", "service"])
+                "resilience_gateway_mirror_dropped", "Requests that were not copied to the other service, because too "
+                "many copies were in flight.", labels=[*own, "route", "service"])
             for route, service, copies in mirrors:
-                family.add_metric([*own.values(), as_utf8(route), as_utf8(service)], copies.left_out)
+                family.add_metric([*own.values(), as_utf8(route), as_utf8(service)], copies.dropped)
             yield family
 
 

@@ -69,14 +69,14 @@ class SharedMetrics:
                                 value=float(report["is_connected"]))
         yield GaugeMetricFamily("resilience_shared_instances", "Instances that share, as the worker that knows of most "
                                 "knows them.", value=report["instances"])
-        yield CounterMetricFamily("resilience_shared_losses", "How often the shared store was lost.",
+        yield CounterMetricFamily("resilience_shared_disconnects", "How often the shared store was lost.",
                                   value=report["losses"])
         yield CounterMetricFamily("resilience_shared_round_trips", "Questions to the shared store.",
                                   value=report["round_trips"])
         hints = None if self.hints is None else self.hints()
         if hints is not None:
-            yield GaugeMetricFamily("resilience_shared_circuits_told", "Endpoints that the calls of this gateway have "
-                                    "found down, as it tells the others.", value=hints.told)
+            yield GaugeMetricFamily("resilience_shared_circuits_published", "Endpoints that the calls of this gateway "
+                                    "have found down, as it tells the others.", value=hints.told)
             yield CounterMetricFamily("resilience_shared_hints", "Circuits that were opened because enough other "
                                       "gateways see the endpoint down.", value=hints.openings)
 

@@ -48,7 +48,7 @@ class Snapshot:
         max_concurrent: How many may run at once; None: no limit.
         abandoned: Calls whose caller has given up while their thread still runs.
         transitions: The circuit's last changes, oldest first.
-        own_refusals: Those of the counts that are refusals by policies of users' own.
+        custom_rejections: Those of the counts that are refusals by policies of users' own.
         gauges: What such policies show of themselves, by "POLICY.NAME".
         state_since: Since when the circuit is in this state, seconds on the registry's clock; None without a breaker.
         opened_at: When it opened, over all probes that have failed since; None unless it is open or half open.
@@ -70,7 +70,7 @@ class Snapshot:
     max_concurrent: int | None
     abandoned: int
     transitions: tuple[StateChanged, ...] = ()
-    own_refusals: tuple[str, ...] = ()
+    custom_rejections: tuple[str, ...] = ()
     gauges: Mapping[str, float] = attrs.field(factory=dict)
     state_since: float | None = None
     opened_at: float | None = None
@@ -85,7 +85,7 @@ class Snapshot:
     @property
     def refused(self) -> int:
         """Calls that were not let through: circuit open, bulkhead or pool full, throttled, over a rate, too late."""
-        return sum(map(self.counts.__getitem__, REFUSALS + self.own_refusals))
+        return sum(map(self.counts.__getitem__, REFUSALS + self.custom_rejections))
 
     @property
     def requests(self) -> int:

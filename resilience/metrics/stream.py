@@ -104,7 +104,7 @@ class Encoder:
         errors = counts["failure"] + counts["timeout"] + counts["busy"] + refused  # as Snapshot.errors
         requests = counts["success"] + errors
         retry_after = "null" if snapshot.retry_after is None else f"{snapshot.retry_after:.3f}"
-        numbers = _numbers(snapshot.own_refusals) % (
+        numbers = _numbers(snapshot.custom_rejections) % (
             time_ms, snapshot.state.value, *_why(snapshot), retry_after, snapshot.window,
             requests, errors, errors / requests if requests else 0.0, requests / snapshot.window, refused,
             *counts.values(),

@@ -14,10 +14,10 @@ from ..errors import ConfigError
 
 
 def _suits(chaos: Chaos, declaration: Any, flavour: Flavour, key: str) -> None:
-    if flavour.is_generator and chaos.wrong is not None:
-        raise ConfigError(f"{key}: a generator has no result to spoil; leave wrong out", "wrong")
-    if flavour.is_block and chaos.wrong is not None:
-        raise ConfigError(f"{key}: a with block has its result before chaos could spoil it; leave wrong out", "wrong")
+    if flavour.is_generator and chaos.result is not None:
+        raise ConfigError(f"{key}: a generator has no result to spoil; leave result out", "result")
+    if flavour.is_block and chaos.result is not None:
+        raise ConfigError(f"{key}: a with block has its result before chaos could spoil it; leave result out", "result")
 
 
 def _start(chaos: Chaos, runtime: CommandRuntime) -> ChaosPolicy:

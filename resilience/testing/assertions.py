@@ -31,7 +31,7 @@ def assert_counts(target: Target | Snapshot, **expected: int) -> None:
     for name in expected:
         if name not in snapshot.counts:
             raise TypeError(f"nothing is counted as {name!r}; there are {', '.join(snapshot.counts)}")
-    wanted = {**dict.fromkeys((*ENDINGS, *snapshot.own_refusals), 0), **expected}
+    wanted = {**dict.fromkeys((*ENDINGS, *snapshot.custom_rejections), 0), **expected}
     wrong = {name: n for name, n in wanted.items() if snapshot.counts[name] != n}
     if wrong:
         width = max(map(len, wrong))

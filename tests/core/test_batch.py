@@ -6,7 +6,7 @@ import pytest
 
 from resilience.core.batch import Batch, Batcher, Collapse, Place, Ticket
 from resilience.core.batch_results import deal, fail, outcome
-from resilience.errors import BatchAnswerError, ConfigError, MissingAnswerError
+from resilience.errors import BatchResultError, ConfigError, MissingResultError
 from tests.core.hammer import hammer
 from tests.seeds import over_seeds
 
@@ -273,11 +273,11 @@ def test_random_answers_are_dealt_as_a_plain_loop_would(seed):
     deal("f", asked, known)
 
     for place in asked:
-        expected = known.get(place.key, MissingAnswerError)
-        if expected is MissingAnswerError or isinstance(expected, Exception):
+        expected = known.get(place.key, MissingResultError)
+        if expected is MissingResultError or isinstance(expected, Exception):
             with pytest.raises(expected if isinstance(expected, type) else KeyError) as caught:
                 outcome(place)
-            assert place.key == (caught.value.item if expected is MissingAnswerError else caught.value.args[0])
+            assert place.key == (caught.value.item if expected is MissingResultError else caught.value.args[0])
         else:
             assert expected is outcome(place)
 
@@ -296,7 +296,7 @@ def test_what_cannot_be_dealt_out_is_everybodys_error_and_says_why(answers, word
     deal("module.load", asked, answers)
 
     for place in asked:
-        with pytest.raises(BatchAnswerError, match=f"module.load: .*{words}"):
+        with pytest.raises(BatchResultError, match=f"module.load: .*{words}"):
             outcome(place)
 
 
@@ -359,7 +359,7 @@ def test_a_cancellation_among_the_answers_is_an_answer_that_is_missing():
     asked = places(1)
     deal("f", asked, [asyncio.CancelledError()])
 
-    with pytest.raises(MissingAnswerError) as caught:
+    with pytest.raises(MissingResultError) as caught:
         outcome(asked[0])
     assert isinstance(caught.value.__cause__, asyncio.CancelledError)
 

@@ -10,7 +10,7 @@ def spoil(result):
     return None
 
 
-ALL = Chaos(latency_rate=0.5, latency=2.0, error_rate=0.25, wrong_rate=0.75, wrong=spoil)
+ALL = Chaos(latency_rate=0.5, latency=2.0, error_rate=0.25, result_rate=0.75, result=spoil)
 
 
 @pytest.mark.parametrize(("u", "v", "w", "harm"), [
@@ -23,7 +23,7 @@ def test_a_call_is_harmed_if_its_number_is_below_the_rate_and_one_that_fails_has
 
 @pytest.mark.parametrize(("harm", "faults"), [
     (Harm(2.0, None, None), ("latency",)), (Harm(0.5, None, None), ("latency",)), (Harm(0.0, ChaosError, None), ("error",)),
-    (Harm(0.0, None, spoil), ("wrong",)), (Harm(2.0, None, spoil), ("latency", "wrong"))])
+    (Harm(0.0, None, spoil), ("result",)), (Harm(2.0, None, spoil), ("latency", "result"))])
 def test_what_is_done_is_named(harm, faults):
     assert faults == harm.faults()
 
@@ -42,15 +42,15 @@ def test_a_callable_that_calls_itself_false_does_harm():
     error, wrong = Falsy(), Falsy()
 
     assert Harm(0.0, error, None) == Chaos(error_rate=1.0, error=error).harm(0.0, 0.0, 0.0)
-    assert Harm(0.0, None, wrong) == Chaos(wrong_rate=1.0, wrong=wrong).harm(0.0, 0.0, 0.0)
+    assert Harm(0.0, None, wrong) == Chaos(result_rate=1.0, result=wrong).harm(0.0, 0.0, 0.0)
     assert ("error",) == Harm(0.0, error, None).faults()
 
 
 @pytest.mark.parametrize(("settings", "option", "words"), [
     ({"latency_rate": 0.1}, "latency_rate", "latency_rate means nothing without latency"),
-    ({"wrong_rate": 0.1}, "wrong_rate", "wrong_rate means nothing without wrong"),
+    ({"result_rate": 0.1}, "result_rate", "result_rate means nothing without result"),
     ({"error": 3}, "error", "error must be an Exception class, or a function that returns an exception, not 3"),
-    ({"error": KeyboardInterrupt}, "error", "error must be an Exception class"), ({"wrong": 3}, "wrong", "wrong must be callable")])
+    ({"error": KeyboardInterrupt}, "error", "error must be an Exception class"), ({"result": 3}, "result", "result must be callable")])
 def test_what_makes_no_sense_is_refused_by_name(settings, option, words):
     with pytest.raises(ConfigError, match=words) as caught:
         Chaos(**settings)
@@ -59,7 +59,7 @@ def test_what_makes_no_sense_is_refused_by_name(settings, option, words):
 
 
 @pytest.mark.parametrize("settings", [
-    {"latency": 1.0}, {"wrong": spoil}, {"wrong_rate": 0.1, "wrong": Falsy()}, {"error": OSError},
+    {"latency": 1.0}, {"result": spoil}, {"result_rate": 0.1, "result": Falsy()}, {"error": OSError},
     {"error": lambda: OSError("down")}])
 def test_what_makes_sense_is_accepted(settings):
     Chaos(**settings)

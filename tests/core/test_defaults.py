@@ -38,7 +38,7 @@ DEFAULTS = [
     (Bulkhead(), {"max_concurrent": 10, "max_wait": 0.0, "max_queue": 1000, "fair_by": None}),
     (Cache(), {"ttl": 60.0, "max_size": 1024, "scope": "shared", "by": None, "cache_none": False, "cache_exceptions": (),
                "stale_if_error": 0.0, "refresh_ahead": 0.0, "copy": None}),
-    (Chaos(), {"latency_rate": 0.0, "latency": 0.0, "error_rate": 0.0, "error": ChaosError, "wrong_rate": 0.0, "wrong": None}),
+    (Chaos(), {"latency_rate": 0.0, "latency": 0.0, "error_rate": 0.0, "error": ChaosError, "result_rate": 0.0, "result": None}),
     (Failover(("a", "b")), {"targets": ("a", "b"), "argument": "target", "weights": None, "grace": 30.0, "max_wait": None,
                             "budget": RetryBudget()}),
     (Fallback(function=len), {"function": len, "on": (Exception,), "max_concurrent": 10}),

@@ -61,7 +61,7 @@ RANGES = [
         "refresh_ahead": "a number at least 0 and at most 31536000"}),
     (Chaos, [], {
         "latency_rate": "a number at least 0 and at most 1", "latency": "a number at least 0 and at most 3600",
-        "error_rate": "a number at least 0 and at most 1", "wrong_rate": "a number at least 0 and at most 1"}),
+        "error_rate": "a number at least 0 and at most 1", "result_rate": "a number at least 0 and at most 1"}),
     (Failover, ["targets"], {
         "grace": "a number above 0 and at most 86400", "max_wait": "a number at least 0 and at most 86400 or None"}),
     (Fallback, ["function"], {

@@ -673,7 +673,7 @@ def test_a_handle_has_given_a_timeout_before_the_first_with(registry):
 REFUSED = {
     "retry": Retry(), "hedge": Hedge(idempotent=True), "cache": Cache(), "fallback": lambda: None,
     "failover": Failover(("a", "b")), "stream_timeout": StreamTimeout(total=1.0), "isolation": "thread",
-    "pool": ThreadPool(2), "key": None, "max_keys": 3, "idle": 3.0, "wrong": Chaos(wrong=lambda result: None),
+    "pool": ThreadPool(2), "key": None, "max_keys": 3, "idle": 3.0, "result": Chaos(result=lambda result: None),
     "retries": 3, "max_concurrent": 0,
 }
 
@@ -681,7 +681,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_none_for_a_block_is_refused_at_its_declaration_and_leaves_no_trace(registry, name):
     key = None if name == "key" else "k"
-    settings = {} if name == "key" else {"chaos" if name == "wrong" else name: REFUSED[name]}
+    settings = {} if name == "key" else {"chaos" if name == "result" else name: REFUSED[name]}
 
     with pytest.raises(ConfigError) as error:
         block(key, registry=registry, **settings)

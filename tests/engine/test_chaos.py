@@ -72,8 +72,8 @@ def test_random_histories_go_as_a_plain_model_says(kind):
 
         registry = Registry(clock=clock, random=draw)
         wrong = None if "generator" in kind else str
-        policy = Chaos(latency_rate=0.4, latency=2.0, error_rate=0.3, error=OSError, wrong=wrong,
-                       wrong_rate=0.5 if wrong else 0.0)
+        policy = Chaos(latency_rate=0.4, latency=2.0, error_rate=0.3, error=OSError, result=wrong,
+                       result_rate=0.5 if wrong else 0.0)
         _, call = guarded_as(kind, policy, registry, breaker=None)
         ends, harmed, heard = {}, 0, []
         registry.subscribe(ChaosInjected, heard.append)
@@ -245,8 +245,8 @@ def test_it_can_be_changed_live_from_another_thread(registry):
     ({"error_rate": 1.1}, "error_rate must be a number at least 0 and at most 1"),
     ({"latency": -1}, "latency must be"),
     ({"latency_rate": 0.5}, "latency_rate means nothing without latency"),
-    ({"wrong_rate": 0.5}, "wrong_rate means nothing without wrong"),
-    ({"wrong": 3}, "wrong must be callable"),
+    ({"result_rate": 0.5}, "result_rate means nothing without result"),
+    ({"result": 3}, "result must be callable"),
     ({"error": 3}, "error must be an Exception class"),
     ({"error": KeyboardInterrupt}, "error must be an Exception class"),
     ({"eror_rate": 1}, "did you mean error_rate"),
@@ -272,8 +272,8 @@ def test_it_cannot_be_started_for_who_has_none(registry):
 def test_its_place_is_the_lowest_and_a_generator_has_nothing_to_spoil(registry):
     with pytest.raises(ConfigError, match="Timeout must stand above Chaos"):
         Pipeline(Chaos(), Timeout(1.0))
-    with pytest.raises(ConfigError, match="wrong"):
-        @chaos(registry=registry, wrong=str)
+    with pytest.raises(ConfigError, match="result"):
+        @chaos(registry=registry, result=str)
         def items():
             yield 1
 

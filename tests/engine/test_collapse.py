@@ -13,12 +13,12 @@ import weakref
 import pytest
 
 from resilience import (
-    BatchAnswerError,
+    BatchResultError,
     CallTimeoutError,
     CircuitBreaker,
     CircuitOpenError,
     ConfigError,
-    MissingAnswerError,
+    MissingResultError,
     Registry,
     ResilienceError,
     collapse,
@@ -112,8 +112,8 @@ def test_a_missing_answer_is_an_error_for_that_caller_alone():
     async def main():
         one, missing, two = await collected(*map(served.load, [1, "missing", 2]))
         assert ("<1>", "<2>") == (one, two)
-        assert isinstance(missing, MissingAnswerError)
-        assert {LookupError, ResilienceError} == set(MissingAnswerError.__bases__)
+        assert isinstance(missing, MissingResultError)
+        assert {LookupError, ResilienceError} == set(MissingResultError.__bases__)
         assert "missing" == missing.item
         assert missing.function.endswith("load")
         assert "no answer to 'missing'" in str(missing)
@@ -164,7 +164,7 @@ def test_answers_of_another_number_than_items_are_everybodys_error():
 
     async def main():
         errors = await collected(load(1), load(2))
-        assert all(isinstance(error, BatchAnswerError) for error in errors)
+        assert all(isinstance(error, BatchResultError) for error in errors)
         assert "1 answers to 2 items" in str(errors[0])
 
     virtual_time(main())

@@ -9,7 +9,7 @@ import weakref
 
 import pytest
 
-from resilience import CircuitBreaker, MissingAnswerError, Registry, collapse, command, request_context
+from resilience import CircuitBreaker, MissingResultError, Registry, collapse, command, request_context
 from tests.core.hammer import hammer
 from tests.drivers.until import until
 from tests.forked import forked
@@ -104,7 +104,7 @@ def test_errors_and_missing_answers_reach_whom_they_concern():
     one, two, three = at_once(lambda: single(1), lambda: single(2), lambda: single(3))
 
     assert "KeyError(1)" == repr(one)
-    assert isinstance(two, MissingAnswerError)
+    assert isinstance(two, MissingResultError)
     assert 3 == three
 
 

@@ -267,13 +267,13 @@ def listens(port: int) -> bool:
 class Gateway:
     """The gateway under test, as a subprocess; with *workers*, as the command line runs it: supervised."""
 
-    def __init__(self, directory: Path, config: str, *, workers: int | None = None, head_timeout: float = 60.0,
+    def __init__(self, directory: Path, config: str, *, workers: int | None = None, header_timeout: float = 60.0,
                  admin: str = "") -> None:
         self.port = free_port(following=1)
         self.admin = self.port + 1
         self.file = file = directory / f"gateway-{self.port}.toml"
-        head = (f'[gateway]\nbind = "127.0.0.1:{self.port}"\nhead_timeout = {head_timeout}\n'
-                f'keep_alive_timeout = {head_timeout}\n')
+        head = (f'[gateway]\nbind = "127.0.0.1:{self.port}"\nheader_timeout = {header_timeout}\n'
+                f'keep_alive_timeout = {header_timeout}\n')
         table, _, rest = config.partition("\n[services")
         file.write_text(f'{head}{table}\n[admin]\nbind = "127.0.0.1:{self.admin}"\n{admin}\n[services{rest}')
         self.start([sys.executable, "-X", "dev", "-W", "default",

@@ -44,7 +44,7 @@ def limited(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Ite
 @pytest.fixture(scope="module")
 def hasty(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Gateway]:
     config = CONFIG.format(url=upstream.url, settings="upload_timeout = 0.5")
-    with running(tmp_path_factory.mktemp("hasty"), config, head_timeout=1.0) as made:
+    with running(tmp_path_factory.mktemp("hasty"), config, header_timeout=1.0) as made:
         yield made
 
 

@@ -38,7 +38,7 @@ def shadow() -> Any:
 async def copies_ended(app: Gateway, registry: Registry) -> None:
     entries = app._generation.public.admission._router._any.root.literals[b"api"].below
     mirrors = [entry.target.mirror for entry in entries]
-    await asyncio.wait_for(asyncio.gather(*[task for mirror in mirrors for task in mirror.copies.under_way]), 10)
+    await asyncio.wait_for(asyncio.gather(*[task for mirror in mirrors for task in mirror.copies.in_flight]), 10)
     app.close()
     assert 0 == registry["shadow"].snapshot().in_flight
 
@@ -100,7 +100,7 @@ async def test_copies_are_bounded_in_number(upstream: Upstream, shadow: Upstream
     shadow.on("/api/x", lambda call: call.until_closed())
     assert [200] * 5 == [(await ask(app))[0] for _ in range(5)]
     [entry] = app._generation.public.admission._router._any.root.literals[b"api"].below
-    assert (2, 3) == (len(entry.target.mirror.copies.under_way), entry.target.mirror.copies.left_out)
+    assert (2, 3) == (len(entry.target.mirror.copies.in_flight), entry.target.mirror.copies.dropped)
     await copies_ended(app, registry)
     assert 2 == shadow.count("/api/x")
 
@@ -138,7 +138,7 @@ async def test_the_copy_of_a_request_goes_on_when_its_client_leaves(upstream: Up
     assert 1 == registry["shadow"].snapshot().counts["success"]
 
 
-async def test_copies_that_were_left_out_are_shown_and_go_on_being_counted_after_a_reload(upstream: Upstream, shadow: Upstream) -> None:
+async def test_copies_that_were_dropped_are_shown_and_go_on_being_counted_after_a_reload(upstream: Upstream, shadow: Upstream) -> None:
     registry = Registry()
     app = app_for(upstream, shadow.url, registry, max_concurrent=1)
     shadow.on("/api/x", lambda call: call.until_closed())
@@ -149,9 +149,9 @@ async def test_copies_that_were_left_out_are_shown_and_go_on_being_counted_after
     app.reload(changed)
     for _ in range(3):
         await ask(app)
-    assert {"/api/*": {"service": "shadow", "under_way": 2, "max_concurrent": 2, "left_out": 3}} == {
+    assert {"/api/*": {"service": "shadow", "in_flight": 2, "max_concurrent": 2, "dropped": 3}} == {
         name: each.report() for name, each in app.mirrors.items()}
-    assert ('resilience_gateway_mirror_left_out_total{route="/api/*",service="shadow"} 3.0'
+    assert ('resilience_gateway_mirror_dropped_total{route="/api/*",service="shadow"} 3.0'
             in generate_latest(Collector(registry)).decode().splitlines())
     await copies_ended(app, registry)
 
@@ -164,7 +164,7 @@ async def test_the_private_listener_s_mirrors_have_a_label_more(upstream: Upstre
         "services": {"up": {"endpoints": [upstream.url]}, "shadow": {"endpoints": [shadow.url]}}, "routes": mirrored,
         "private": {"bind": "127.0.0.1:8081", "routes": mirrored}}, "test")))
     assert ["/api/*", "private//api/*"] == list(app.mirrors)
-    assert {f'resilience_gateway_mirror_left_out_total{{{labels}}} 0.0' for labels in (
+    assert {f'resilience_gateway_mirror_dropped_total{{{labels}}} 0.0' for labels in (
         'route="/api/*",service="shadow"', 'listener="private",route="/api/*",service="shadow"')} <= set(
             generate_latest(Collector(registry)).decode().splitlines())
     app.close()

@@ -77,7 +77,7 @@ def test_the_admin_plane_is_not_on_the_gateways_port(tmp_path: Path, upstream: U
 
 def test_slow_heads_are_cut_off_after_seconds_not_minutes() -> None:
     """Slowloris (incident class 8). test_limits.py has it on the wire, in less time."""
-    assert GatewaySettings().head_timeout <= 30
+    assert GatewaySettings().header_timeout <= 30
 
 
 def test_importing_the_gateway_needs_no_server() -> None:

@@ -129,11 +129,11 @@ def test_sighup_reloads_in_every_worker_and_a_bad_file_changes_nothing(pair: Gat
     assert 200 == pair.get("/new/x")[0]
     pair.file.write_text(good.replace('service = "up"', 'service = "nobody"'))
     pair.process.send_signal(signal.SIGHUP)
-    eventually(lambda: reloads("refused") == 1)
+    eventually(lambda: reloads("rejected") == 1)
     assert 200 == pair.get("/new/x")[0]
     pair.file.write_text(good.replace(f":{pair.port}", f":{free_port()}"))
     pair.process.send_signal(signal.SIGHUP)
-    eventually(lambda: reloads("refused") == 2)
+    eventually(lambda: reloads("rejected") == 2)
     pair.file.write_text(good)
     pair.process.send_signal(signal.SIGHUP)
     eventually(lambda: reloads("applied") == 2)
@@ -259,7 +259,7 @@ def test_if_one_worker_refuses_the_others_go_back_and_who_cannot_is_replaced(tmp
         with pytest.raises(ConfigError, match="worker 2 cannot take it: no port"):
             await supervisor.reload()
         assert supervisor.data is before
-        assert {"applied": 0, "refused": 1} == supervisor.reloads
+        assert {"applied": 0, "rejected": 1} == supervisor.reloads
         assert [2, 1, 2, 1] == [len(each.asked) for each in workers]
         assert [("reload", before)] * 2 == [workers[0].asked[1], workers[2].asked[1]]
         assert [False, False, True, False] == [each.is_ended for each in workers]

@@ -153,7 +153,7 @@ VALUES = {
     "adaptive limit": lambda fn: AdaptiveLimit(priorities=fn),
     "retry": lambda fn: Retry(on_result=fn),
     "chaos's error": lambda fn: Chaos(error=fn),
-    "chaos's result": lambda fn: Chaos(wrong=fn),
+    "chaos's result": lambda fn: Chaos(result=fn),
     "fallback": lambda fn: Fallback(fn),
     "collapse": lambda fn: Collapse(key=fn),
 }
@@ -318,7 +318,7 @@ class CallsItselfFalse(Equal):
 
 
 @pytest.mark.parametrize("settings", [{"error": CallsItselfFalse(OSError("chaos")), "error_rate": 1.0},
-                                      {"wrong": CallsItselfFalse("spoilt"), "wrong_rate": 1.0}])
+                                      {"result": CallsItselfFalse("spoilt"), "result_rate": 1.0}])
 def test_chaos_uses_callables_that_call_themselves_false(registry, settings):
     @command(registry=registry, timeout=None, breaker=None, chaos=Chaos(**settings))
     def call():

@@ -62,7 +62,7 @@ PLACES = {
     "busy": lambda callback: FailureRules(busy=callback),
     "progress": lambda callback: StreamTimeout(first_item=1.0, progress=callback),
     "error": lambda callback: Chaos(error_rate=0.5, error=callback),
-    "wrong": lambda callback: Chaos(wrong_rate=0.5, wrong=callback),
+    "result": lambda callback: Chaos(result_rate=0.5, result=callback),
     "key": lambda callback: collapse(window=0.1, key=callback),
     "copy": lambda callback: Cache(copy=callback),
     "hold_size": lambda callback: Retry(hold=2, hold_bytes=2, hold_size=callback),

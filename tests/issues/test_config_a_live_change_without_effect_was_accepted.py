@@ -29,7 +29,7 @@ def generator(x=0):
     (plain, {"timeout": None}, {"max_concurrent": Bulkhead(3, fair_by=plain)}, "without max_wait none waits"),
     (plain, {"timeout": None, "retry": Retry()}, {"retry": Retry(on_result=plain)}, "decorated without on_result"),
     (generator, {"timeout": None, "retry": Retry()}, {"retry": Retry(on_result=plain)}, "on_result"),
-    (generator, {"timeout": None, "chaos": Chaos()}, {"chaos": Chaos(wrong=plain)}, "no result to spoil"),
+    (generator, {"timeout": None, "chaos": Chaos()}, {"chaos": Chaos(result=plain)}, "no result to spoil"),
     (plain, {"timeout": None, "breaker": None, "failures": FailureRules()}, {"failures": FailureRules(halts=True)},
      "breaker=None says that there is none"),
 ])

@@ -31,10 +31,10 @@ def test_many_who_ask_for_a_reload_get_one_and_the_last_content(tmp_path: Path) 
                 supervisor.reload_soon("the file")
                 await asyncio.sleep(0)
         await asyncio.wait(supervisor._jobs)
-        assert supervisor.reloads == {"applied": 1, "refused": 0}
+        assert supervisor.reloads == {"applied": 1, "rejected": 0}
         assert supervisor.data["services"]["up"]["endpoints"] == ["http://127.0.0.1:49"]
         supervisor.reload_soon("the file")
         await asyncio.wait(supervisor._jobs)
-        assert supervisor.reloads == {"applied": 2, "refused": 0}
+        assert supervisor.reloads == {"applied": 2, "rejected": 0}
 
     asyncio.run(main())

@@ -56,7 +56,7 @@ def test_new_connections_are_served_by_the_settings_of_the_last_reload() -> None
             assert [b"200", b"429"] == [await answer(*many), await answer()]
             gateway.reload(_config(url, port, client_rate=0.001, client_burst=1, trusted_proxies=["127.0.0.1"]))
             assert b"200" == await answer()
-            gateway.reload(_config(url, port, client_connections=1))
+            gateway.reload(_config(url, port, max_connections_per_client=1))
             keeping = await asyncio.open_connection("127.0.0.1", port)
             keeping[1].write(asked().replace(b"close", b"keep-alive"))
             await keeping[0].readuntil(b"ok")

@@ -88,7 +88,7 @@ async def test_a_target_that_is_too_long_is_cut_in_the_log(tmp_path: Path) -> No
 
 
 async def test_a_head_that_does_not_come_and_one_connection_too_many_are_logged(tmp_path: Path) -> None:
-    async with logging(tmp_path, head_timeout=0.1, client_connections=1) as (gateway, front, log):
+    async with logging(tmp_path, header_timeout=0.1, max_connections_per_client=1) as (gateway, front, log):
         slow = await front.client(b"GET /slow HT")
         assert b"HTTP/1.1 429 " in await front.ask(b"")
         assert b"HTTP/1.1 408 " in await slow.all()

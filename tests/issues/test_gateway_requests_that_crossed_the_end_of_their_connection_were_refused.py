@@ -1,4 +1,4 @@
-"""With ``connection_requests``, HTTP/2 clients that send several requests at once were refused those behind the last one.
+"""With ``max_requests_per_connection``, HTTP/2 clients that send several requests at once were refused those behind the last one.
 
 GOAWAY was sent with the last request's number, and whatever had been sent before it arrived was reset (REFUSED_STREAM).
 grpcio sends such a call again only once, so one in ten failed.
@@ -29,7 +29,7 @@ def frames(data: bytes) -> list[Frame]:
 
 @pytest.mark.parametrize(("asked", "served"), [(3, 3), (5, 5), (6, 6), (9, 6)])
 async def test_what_comes_behind_the_last_request_is_served_if_it_is_not_as_many_again(asked: int, served: int) -> None:
-    async with serving(heads, connection_requests=3) as front:
+    async with serving(heads, max_requests_per_connection=3) as front:
         client = await raw(front)
         numbers = [client.ask() for _ in range(asked)]
         came = frames(await client.client.all())  # until the front ends the connection

@@ -44,7 +44,7 @@ def policy(where, callback):
         "adaptive limit": lambda: AdaptiveLimit(priorities=callback),
         "adaptive limit with a queue": lambda: AdaptiveLimit(priorities=callback, max_queue=5),
         "chaos instead of a call": lambda: Chaos(error=callback, error_rate=1.0),
-        "chaos after a call": lambda: Chaos(wrong=callback, wrong_rate=1.0),
+        "chaos after a call": lambda: Chaos(result=callback, result_rate=1.0),
     }[where]()
 
 

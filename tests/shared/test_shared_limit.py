@@ -76,7 +76,7 @@ def test_in_a_flood_hardly_anybody_waits_for_the_store():
         before = sum((limit.counts for limit in fleet.limits), Counter())
         await arrive(fleet, rng, 1.0, 2500)
         counts = sum((limit.counts for limit in fleet.limits), Counter()) - before
-        assert counts["store", "admitted"] + counts["store", "refused"] <= 0.03 * counts.total()
+        assert counts["store", "admitted"] + counts["store", "rejected"] <= 0.03 * counts.total()
         assert counts["lease", "admitted"] >= 0.9 * 500
 
     virtually(scenario)

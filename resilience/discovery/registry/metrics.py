@@ -66,17 +66,17 @@ class RegistryCollector(Collector):
                                 "store is waited for.", value=registry.is_complete)
         up = GaugeMetricFamily(f"{_PREFIX}peer_up", "Whether the last exchange with a peer succeeded.", labels=_PEER)
         queue = GaugeMetricFamily(f"{_PREFIX}peer_queue", "Instances that a peer has to hear of.", labels=_PEER)
-        behind = GaugeMetricFamily(f"{_PREFIX}peer_behind_seconds", "Since when the oldest of these is waiting.",
+        lag = GaugeMetricFamily(f"{_PREFIX}peer_lag_seconds", "Since when the oldest of these is waiting.",
                                    labels=_PEER)
         events = CounterMetricFamily(f"{_PREFIX}peer_events", "What was sent, taken and refused.",
                                      labels=[*_PEER, "event"])
         for peer in self._peers:
             up.add_metric([peer.url], peer.state is PeerState.UP)
             queue.add_metric([peer.url], len(peer.queue))
-            behind.add_metric([peer.url], peer.behind_s(now))
+            lag.add_metric([peer.url], peer.lag_s(now))
             for event, count in sorted({**peer.counts, "overflowed": peer.queue.overflows}.items()):
                 events.add_metric([peer.url, event], count)
-        yield from (up, queue, behind, events)
+        yield from (up, queue, lag, events)
 
     def _of_storage(self, now: Moment) -> Iterator[Metric]:
         if self._peers.storage is None:
@@ -84,9 +84,9 @@ class RegistryCollector(Collector):
         report = self._peers.storage.report(now)
         for name, text, value in (
                 ("connected", "Whether the shared store answers.", report["is_connected"]),
-                ("in_step", "Whether the shared store has what is here.", report["in_step"]),
+                ("in_sync", "Whether the shared store has what is here.", report["in_sync"]),
                 ("queue", "Instances that the shared store has to hear of.", report["queue"]),
-                ("behind_seconds", "Since when the oldest of these is waiting.", report["behind_s"])):
+                ("lag_seconds", "Since when the oldest of these is waiting.", report["lag_s"])):
             yield GaugeMetricFamily(f"{_PREFIX}shared_{name}", text, value=value)
         events = CounterMetricFamily(f"{_PREFIX}shared_events", "What was written, taken and refused.",
                                      labels=["event"])

@@ -92,7 +92,7 @@ def _peers(registry: InstanceRegistry, peers: Sequence[Mapping[str, Any]]) -> It
         state = "it is this registry itself" if each["state"] == "itself" else each["state"]
         yield (f'<tr data-peer="{escape(each["url"])}"><td>{escape(each["url"])}</td><td>{escape(name)}</td>'
                f'<td data-field="state">{state}</td><td>{escape(each["circuit"])}</td>'
-               f'<td class="n" data-field="queue">{each["queue"]}</td><td class="n">{each["behind_s"]:.0f} s</td>'
+               f'<td class="n" data-field="queue">{each["queue"]}</td><td class="n">{each["lag_s"]:.0f} s</td>'
                f'<td>{"never" if success is None else f"{success:.0f} s ago"}</td>'
                f'<td>{escape(error)}{f" ({age_s:.0f} s ago)" if error else ""}</td></tr>')
     yield _TABLE_END
@@ -102,13 +102,13 @@ def _storage(storage: Mapping[str, Any] | None) -> Iterator[str]:
     if storage is None:
         return
     error, age_s = storage["last_error"] or storage["trouble"] or "", storage["last_error_ago_s"]
-    state = "lost" if not storage["is_connected"] else "in step" if storage["in_step"] else "being compared"
+    state = "lost" if not storage["is_connected"] else "in sync" if storage["in_sync"] else "being compared"
     yield "<h2>Shared store</h2>"
     yield _table("Shared store", "URL", "State", "Queue", "Behind by", "Last success", "Last error")
     success = storage["last_success_ago_s"]
     place = escape(storage["place"])
     yield (f'<tr data-store="{place}"><td>{place}</td><td data-field="state">{state}</td>'
-           f'<td class="n" data-field="queue">{storage["queue"]}</td><td class="n">{storage["behind_s"]:.0f} s</td>'
+           f'<td class="n" data-field="queue">{storage["queue"]}</td><td class="n">{storage["lag_s"]:.0f} s</td>'
            f'<td>{"never" if success is None else f"{success:.0f} s ago"}</td>'
            f'<td>{escape(error)}{f" ({age_s:.0f} s ago)" if age_s is not None else ""}</td></tr>{_TABLE_END}')
 

@@ -141,7 +141,7 @@ class Peer:
         """The state of the circuit of exchanges with it."""
         return str(self._guarded.resilience.state)
 
-    def behind_s(self, now: Moment) -> float:
+    def lag_s(self, now: Moment) -> float:
         """For how long the oldest change has been waiting that it has not heard of."""
         since_s = self.queue.oldest_s()
         return 0.0 if since_s is None else max(0.0, now.s - since_s)

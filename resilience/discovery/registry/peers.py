@@ -161,7 +161,7 @@ class Peers:
             "url": peer.url, "registry": peer.name, "kind": {None: "unknown", True: "resilience", False: "eureka"}[
                 peer.is_ours],
             "state": peer.state.value, "circuit": peer.circuit, "queue": len(peer.queue),
-            "behind_s": round(peer.behind_s(now), 3),
+            "lag_s": round(peer.lag_s(now), 3),
             "last_success_ago_s": None if peer.success_s is None else round(now.s - peer.success_s, 3),
             "last_error": peer.error, "last_error_ago_s": round(now.s - peer.error_s, 3) if peer.error else None,
             "overflows": peer.queue.overflows, "counts": dict(peer.counts)} for peer in self]

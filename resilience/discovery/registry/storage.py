@@ -122,8 +122,8 @@ class Storage:
     def report(self, now: Moment) -> Mapping[str, Any]:
         """What there is to say of it, for JSON."""
         since_s = self.queue.oldest_s()
-        return {**self._records.report(), "queue": len(self.queue), "in_step": self._is_synchronous,
-                "behind_s": 0.0 if since_s is None else round(max(0.0, now.s - since_s), 3),
+        return {**self._records.report(), "queue": len(self.queue), "in_sync": self._is_synchronous,
+                "lag_s": 0.0 if since_s is None else round(max(0.0, now.s - since_s), 3),
                 "last_success_ago_s": None if self.success_s is None else round(now.s - self.success_s, 3),
                 "last_error": self.error, "last_error_ago_s": round(now.s - self.error_s, 3) if self.error else None,
                 "overflows": self.queue.overflows, "counts": dict(self.counts)}

@@ -61,10 +61,10 @@ class WorkerCollector(Collector):
             reloads.add_metric([result], number)
         said = CounterMetricFamily("resilience_fleet_changes", "What operators said to the fleet, by what became of it "
                                    "here.", labels=["result"])
-        for result, number in (("applied", supervisor.fleet.taken), ("refused", supervisor.fleet.refused)):
+        for result, number in (("applied", supervisor.fleet.taken), ("rejected", supervisor.fleet.refused)):
             said.add_metric([result], number)
-        foreign = GaugeMetricFamily("resilience_fleet_unauthentic", "Entries for the fleet in the shared store that "
-                                    "none of its gateways wrote.", value=supervisor.fleet.foreign)
+        foreign = GaugeMetricFamily("resilience_fleet_unauthenticated", "Entries for the fleet in the shared store "
+                                    "that none of its gateways wrote.", value=supervisor.fleet.foreign)
         yield from (up, restarts, reloads, said, foreign)
 
 

@@ -20,19 +20,19 @@ class SlowStart:
     Attributes:
         window: Seconds until an endpoint has its whole share.
         aggression: 1: the share grows evenly; more: it grows faster in the beginning.
-        least: Share of its weight that an endpoint has from the beginning.
+        min_share: Share of its weight that an endpoint has from the beginning.
     """
 
     window: float = attrs.field(default=30.0, validator=number(above=0, most=86_400))
     aggression: float = attrs.field(default=1.0, validator=number(above=0, most=100))
-    least: float = attrs.field(default=0.1, validator=number(above=0, most=1))
+    min_share: float = attrs.field(default=0.1, validator=number(above=0, most=1))
 
     def ramp(self, age: float) -> float:
         """The share of its weight that an endpoint of this *age*, seconds, has."""
         if age >= self.window:
             return 1.0
         share: float = max(0.0, age / self.window) ** (1.0 / self.aggression)
-        return max(self.least, share)
+        return max(self.min_share, share)
 
     def warm(self, state: EndpointState, now: float) -> None:
         """Give an endpoint the share that it has at this time."""

@@ -32,16 +32,16 @@ class GatewaySettings:
         proxy_protocol: Whether connections of trusted proxies begin with a header of the PROXY protocol, which says
             whose they are.
         http2: Whether clients may speak HTTP/2, which TLS agrees on (ALPN), and a plain connection begins with.
-        head_timeout: Longest time for a whole request head to arrive, seconds.
+        header_timeout: Longest time for a whole request head to arrive, seconds.
         keep_alive_timeout: Longest time that a connection may be idle between two requests, seconds.
         drain_timeout: How long requests under way may go on after SIGTERM, seconds.
-        upload_rate: Bytes a second that a client must send of a body, on average, after a few seconds; None
+        min_upload_rate: Bytes a second that a client must send of a body, on average, after a few seconds; None
             (``false``): any.
-        head_bytes: Of a request's line and headers together.
+        max_header_bytes: Of a request's line and headers together.
         max_headers: Of one request.
         max_connections: At a time, of all clients together.
-        connection_requests: On one connection, which then closes; None (``false``): any number.
-        client_connections: At a time, of one address; None (``false``): any number.
+        max_requests_per_connection: On one connection, which then closes; None (``false``): any number.
+        max_connections_per_client: At a time, of one address; None (``false``): any number.
         client_rate: Requests a second of one address in the long run; None (``false``): any number.
         client_burst: Requests of one address at once.
         statistics: Whether requests are counted by route, service and consumer, for Prometheus.
@@ -57,17 +57,17 @@ class GatewaySettings:
     client_timeout: float = attrs.field(default=30.0, validator=number(above=0, most=86_400.0))
     upload_timeout: float | None = attrs.field(  # Node's requestTimeout
         default=300.0, validator=number(above=0, most=86_400.0, optional=True))
-    head_timeout: float = attrs.field(default=10.0, validator=number(above=0, most=3600.0))
+    header_timeout: float = attrs.field(default=10.0, validator=number(above=0, most=3600.0))
     keep_alive_timeout: float = attrs.field(default=75.0, validator=number(above=0, most=86_400.0))  # nginx's
     drain_timeout: float = attrs.field(default=5.0, validator=number(least=0, most=3600.0))
-    upload_rate: float | None = attrs.field(  # Kestrel's MinRequestBodyDataRate
+    min_upload_rate: float | None = attrs.field(  # Kestrel's MinRequestBodyDataRate
         default=240.0, validator=number(above=0, most=1e9, optional=True))
-    head_bytes: int = attrs.field(default=65_536, validator=number(least=1024, most=1 << 24, whole=True))
+    max_header_bytes: int = attrs.field(default=65_536, validator=number(least=1024, most=1 << 24, whole=True))
     max_headers: int = attrs.field(default=256, validator=number(least=1, most=10_000, whole=True))
     max_connections: int = attrs.field(default=20_000, validator=number(least=1, most=10_000_000, whole=True))
-    connection_requests: int | None = attrs.field(
+    max_requests_per_connection: int | None = attrs.field(
         default=None, validator=number(least=1, most=1 << 50, whole=True, optional=True))
-    client_connections: int | None = attrs.field(
+    max_connections_per_client: int | None = attrs.field(
         default=None, validator=number(least=1, most=10_000_000, whole=True, optional=True))
     client_rate: float | None = attrs.field(default=None, validator=number(above=0, most=1e6, optional=True))
     client_burst: int = attrs.field(default=100, validator=number(least=1, most=1_000_000, whole=True))

@@ -28,7 +28,7 @@ DEFAULT_PORT: Final = 8761
 TABLES: Final = ("registry", "listener", "tokens", "shared", "peers")
 #: Keys of [gateway] that say nothing of listening, or of what only a gateway does with a request.
 _NOT_OF_A_LISTENER: Final = frozenset({
-    "allow_encoded", "upload_timeout", "upload_rate", "statistics", "filters", "filter_modules", "error_endpoint"})
+    "allow_encoded", "upload_timeout", "min_upload_rate", "statistics", "filters", "filter_modules", "error_endpoint"})
 LISTENER_KEYS: Final = tuple(each.name for each in attrs.fields(GatewaySettings) if each.name not in _NOT_OF_A_LISTENER)
 
 

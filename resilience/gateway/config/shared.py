@@ -49,11 +49,11 @@ class SharedCircuits:
 
     Attributes:
         share: Of the gateways that use the endpoint, how many must have found it down by their own calls, above 0 to 1.
-        least: How many gateways they must be at least; 2 or more, so that none decides for all.
+        min_gateways: How many gateways they must be at least; 2 or more, so that none decides for all.
     """
 
     share: float = attrs.field(default=0.5, validator=number(above=0, most=1))
-    least: int = attrs.field(default=2, validator=number(least=2, most=1000, whole=True))
+    min_gateways: int = attrs.field(default=2, validator=number(least=2, most=1000, whole=True))
 
 
 @attrs.frozen(kw_only=True)

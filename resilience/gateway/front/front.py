@@ -57,7 +57,7 @@ class Front:
         self._refused = refused
         self._current: Callable[[], GatewaySettings] = (lambda: settings) if current is None else current
         self.peers = Peers(
-            max_connections=settings.client_connections, rate=settings.client_rate, burst=settings.client_burst)
+            max_connections=settings.max_connections_per_client, rate=settings.client_rate, burst=settings.client_burst)
         self.clients = ClientAddresses.behind(settings.trusted_proxies)
         self._patience = AsyncTimeout("client", settings.client_timeout)
         self.is_leaving = self.draining = False
@@ -111,7 +111,7 @@ class Front:
 
     def _configure_peers(self) -> None:
         settings = self.settings
-        self.peers.configure(max_connections=settings.client_connections, rate=settings.client_rate,
+        self.peers.configure(max_connections=settings.max_connections_per_client, rate=settings.client_rate,
                              burst=settings.client_burst, now=self.loop.time())
 
     def enter(self, connection: Http1Connection | Http2Connection) -> bool:

@@ -74,7 +74,7 @@ class Http1Connection(asyncio.Protocol):
         self.front, self._proxied = front, proxied
         self.peer = Peer(front.peers)
         self._parser = RequestParser(
-            self, max_head_bytes=front.settings.head_bytes, max_headers=front.settings.max_headers)
+            self, max_head_bytes=front.settings.max_header_bytes, max_headers=front.settings.max_headers)
         self._queue: deque[Incoming] = deque()
         self._exchange: Http1Exchange | None = None
         self._task: asyncio.Task[None] | None = None
@@ -157,7 +157,7 @@ class Http1Connection(asyncio.Protocol):
         parser, front = self._parser, self.front
         accepted = parser.accepted = Accepted.over(transport, self._proxied)
         self._can_half_close = accepted.scheme == "http"
-        self.deadline = front.loop.time() + front.settings.head_timeout
+        self.deadline = front.loop.time() + front.settings.header_timeout
         if not front.enter(self):
             self._abort()
         elif not self.peer.enter(accepted.client[0] if accepted.client else "", front.clients):
@@ -241,8 +241,8 @@ class Http1Connection(asyncio.Protocol):
 
     def _head_begins(self) -> None:
         """Bound the time of a head from its first byte on; of the first head, from when the connection was made."""
-        if self._task is not None and self.deadline > self.front.loop.time() + self.front.settings.head_timeout:
-            self.deadline = self.front.loop.time() + self.front.settings.head_timeout
+        if self._task is not None and self.deadline > self.front.loop.time() + self.front.settings.header_timeout:
+            self.deadline = self.front.loop.time() + self.front.settings.header_timeout
 
     def pause_writing(self) -> None:
         """See asyncio.Protocol."""
@@ -343,7 +343,7 @@ class Http1Connection(asyncio.Protocol):
             if front.draining:
                 return False
             self.deadline = front.loop.time() + (
-                front.settings.head_timeout if self._parser.has_begun else front.settings.keep_alive_timeout)
+                front.settings.header_timeout if self._parser.has_begun else front.settings.keep_alive_timeout)
             while not self._queue:
                 await self.wait()
                 if self.gone or self._closing:
@@ -387,7 +387,7 @@ class Http1Connection(asyncio.Protocol):
 
     def keep(self, wanted: bool) -> bool:
         """Whether it goes on after the answer at hand, which is for the exchange to say, if that *wanted* it to."""
-        if not wanted or self.front.is_leaving or self._served == self.front.settings.connection_requests:
+        if not wanted or self.front.is_leaving or self._served == self.front.settings.max_requests_per_connection:
             self._last = True
         return not self._last
 

@@ -13,7 +13,7 @@ Who ends what:
     a WebSocket is opened         its stream belongs to the tunnel (http2_tunnel.py), which ends it
     a client asks too cheaply     resets, pings, settings and the like have an allowance; then GOAWAY
     the gateway leaves            GOAWAY that refuses nothing (RFC 9113, 6.8), once there has been a request
-    connection_requests came      the same; so many again are served until nothing is under way, then it is closed
+    as many requests as allowed   the same; so many again are served until nothing is under way, then it is closed
     the front drains              GOAWAY; what is under way ends, what still comes is refused, and may be sent again
 """
 
@@ -82,11 +82,12 @@ class Http2Connection(asyncio.Protocol):
         self.front, self.deadline = front, deadline
         self._transport, self._peer = transport, peer
         settings = front.settings
-        self._reader = RequestReader(accepted, max_head_bytes=settings.head_bytes, max_headers=settings.max_headers)
+        self._reader = RequestReader(accepted, max_head_bytes=settings.max_header_bytes,
+                                     max_headers=settings.max_headers)
         self._streams: dict[int, Http2Stream | StreamTransport] = {}
         self._lingering = Lingering()
         self._resets, self._cheap = Allowance(*RESETS), Allowance(*CHEAP_FRAMES)
-        self._limit: float = settings.connection_requests or inf
+        self._limit: float = settings.max_requests_per_connection or inf
         self._served = self._silent = self.sent = 0
         self._taking: Taking | None = None  # while what was sent is taken before the end
         self._is_begun = self._gone = self._cut = self._said_leaving = self._said_goaway = False
@@ -94,9 +95,9 @@ class Http2Connection(asyncio.Protocol):
         self.wire = Wire(self._h2, transport, front.loop)
         self._h2.local_settings = Settings(client=False, initial_values={
             SettingCodes.MAX_CONCURRENT_STREAMS: MAX_STREAMS, SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
-            SettingCodes.MAX_HEADER_LIST_SIZE: settings.head_bytes, SettingCodes.ENABLE_PUSH: 0,
+            SettingCodes.MAX_HEADER_LIST_SIZE: settings.max_header_bytes, SettingCodes.ENABLE_PUSH: 0,
             SettingCodes.ENABLE_CONNECT_PROTOCOL: 1})
-        self._h2.decoder.max_header_list_size = 2 * settings.head_bytes  # in between there is an answer: 431
+        self._h2.decoder.max_header_list_size = 2 * settings.max_header_bytes  # in between there is an answer: 431
         self._h2.initiate_connection()
         self.wire.widen(CONNECTION_WINDOW)
         self._transport.set_protocol(self)
@@ -190,7 +191,7 @@ class Http2Connection(asyncio.Protocol):
             return
         events = self._h2.receive_data(data)
         self._silent = 0 if events else self._silent + len(data)
-        if self._silent > CONNECTION_WINDOW + 2 * self.front.settings.head_bytes:
+        if self._silent > CONNECTION_WINDOW + 2 * self.front.settings.max_header_bytes:
             self._end(ErrorCodes.FRAME_SIZE_ERROR)
         if events and not self._is_begun:
             self._is_begun = isinstance(events[0], RemoteSettingsChanged)

@@ -1,7 +1,7 @@
 """A listener: sockets that take connections in for a front.
 
 Plain connections are accepted by the event loop itself. Those that begin with something else, a PROXY header or a
-handshake of TLS, are accepted here: each has a task until its first request could come, within head_timeout, and what
+handshake of TLS, are accepted here: each has a task until its first request could come, within header_timeout, and what
 it counts for is given back if it does not get so far.
 
 At the end, whoever waits to be accepted is taken in, too. For its client such a connection is established, and has
@@ -202,7 +202,7 @@ class Listener:
         front, loop = self.front, self.front.loop
         connection = None
         try:
-            async with asyncio.timeout(front.settings.head_timeout):
+            async with asyncio.timeout(front.settings.header_timeout):
                 told = await _told(loop, accepted) if self._has_proxies and front.clients.is_trusted(peer[0]) else None
                 connection = Http1Connection(front, told)
                 if not connection.peer.enter(told.client[0] if told else peer[0], front.clients):

@@ -78,7 +78,7 @@ class SharedLimit:
         policy: What is in force.
         waiting: How many wait for their turn now.
         refused: How many were refused since it was made.
-        counts: How requests were decided: by whom, and whether they were "admitted" or "refused".
+        counts: How requests were decided: by whom, and whether they were "admitted" or "rejected".
     """
 
     def __init__(self, policy: RateLimit, *, name: str, max_waiting: int, store: Store, when_unavailable: str,
@@ -200,7 +200,7 @@ class SharedLimit:
 
     def _refusal(self, by: str, retry_s: float) -> RateLimitedError:
         self.refused += 1
-        self.counts[by, "refused"] += 1
+        self.counts[by, "rejected"] += 1
         return RateLimitedError(self._name, retry_s)
 
     async def _answered(self, need: Need, booking: SharedBooking) -> None:
@@ -251,7 +251,7 @@ class SharedLimit:
         lease, units = booking.lease, booking.units
         if self._when_unavailable == "closed":
             self.refused += 1
-            self.counts[LOCAL, "refused"] += 1
+            self.counts[LOCAL, "rejected"] += 1
             raise LimitUnavailableError(self._name, _CLOSED_S)
         if lease.local.episode != self._exchange.episode:
             self._know(booking.key, lease, now)

@@ -6,7 +6,7 @@ nearly ran out, nor one that never ends may keep that permit. Four bounds:
 
     for the next piece    client_timeout    408
     for all pieces        upload_timeout    408
-    for their pace        upload_rate       408
+    for their pace        min_upload_rate       408
     for their bytes       max_body          413
 
 A body that breaks off, or whose chunks are malformed, is 400.

@@ -170,7 +170,7 @@ class Fleet:
         except StoreUnavailableError as error:
             trouble = str(error)
         return {
-            "gateway": link.name, "trouble": trouble, "unauthentic": link.foreign,
+            "gateway": link.name, "trouble": trouble, "unauthenticated": link.foreign,
             "gateways": {each.name: {"heard_s": each.heard_s, "is_missing": each.heard_s > LIFETIME_S}
                          for each in members},
             "things": {thing: {

@@ -174,7 +174,7 @@ def merged(key: str, group: str, reports: Sequence[Report], now: float) -> Snaps
     return Snapshot(
         key=key, group=group, at=now,
         counts={name: counts[name] for report in reports[:1] for name in report["counts"]} | dict(counts),
-        own_refusals=tuple(dict.fromkeys(name for report in reports for name in report["own_refusals"])),
+        custom_rejections=tuple(dict.fromkeys(name for report in reports for name in report["custom_rejections"])),
         gauges={name: value / sum(name in report["gauges"] for report in reports) for name, value in gauges.items()},
         window=WINDOW_S,
         latency=latency_of(bins, sum(report["seconds"] for report in reports)),

@@ -53,7 +53,7 @@ def rolling(command: Command) -> Report:
         **_named(command),
         "settings": _settings(command.settings),
         "counts": dict(snapshot.counts),
-        "own_refusals": list(snapshot.own_refusals),
+        "custom_rejections": list(snapshot.custom_rejections),
         "bins": bins,
         "seconds": snapshot.latency.mean * snapshot.latency.count,
         "in_flight": snapshot.in_flight,

@@ -92,7 +92,7 @@ class Supervisor:
         self.statistics = WorkerStatistics(self.workers)
         self.number_of_workers = self.config.process.workers if workers is None else workers
         self.restarts = {number: Restarts() for number in range(1, self.number_of_workers + 1)}
-        self.reloads = {"applied": 0, "refused": 0}
+        self.reloads = {"applied": 0, "rejected": 0}
         self._stop = asyncio.Event()  # the lame-duck phase begins
         self._hurry = asyncio.Event()  # and is to end
         self._ending = asyncio.Event()  # and has ended: no worker is started any more
@@ -332,7 +332,7 @@ class Supervisor:
                     await self.registry.change(config.registry)
                 await distribute(document, (self.file, self.data), self.workers.values())
             except (ConfigError, ServeError) as error:
-                self.reloads["refused"] += 1
+                self.reloads["rejected"] += 1
                 self._ports.keep(server.binds(self.config))
                 await self.registry.change(self.config.registry)
                 if isinstance(error, ServeError):

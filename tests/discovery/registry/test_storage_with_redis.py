@@ -139,7 +139,7 @@ async def reloaded(redis, directory):
     peers = host.application.peers
     host.start()
     async with asyncio.timeout(60):
-        while not peers.storage.report(read_clocks())["in_step"]:
+        while not peers.storage.report(read_clocks())["in_sync"]:
             await asyncio.sleep(0.02)
         first = peers.storage
         host.change(config(f"[registry]\nmax_instances = 10\n{shared}"))
@@ -147,7 +147,7 @@ async def reloaded(redis, directory):
         host.change(config(""))
         assert peers.storage is None
         host.change(config(shared.replace("0.5", "0.4")))
-        while not peers.storage.report(read_clocks())["in_step"]:
+        while not peers.storage.report(read_clocks())["in_sync"]:
             await asyncio.sleep(0.02)
         redis.freeze()
         host.application.registry.register(instance("SHOP", "a"), "10.0.0.9", read_clocks())
@@ -191,18 +191,18 @@ class Sharing(Replica):
     def store(self):
         return self.figures["shared"]
 
-    def is_in_step(self):
-        return self.store["in_step"]
+    def is_in_sync(self):
+        return self.store["in_sync"]
 
 
 def test_two_registries_share_a_list_and_a_restarted_one_begins_with_it_whatever_became_of_the_store(tmp_path, redis):
     a, b = Sharing(tmp_path, redis), Sharing(tmp_path, redis)
     try:
-        until(lambda: a.is_in_step() and b.is_in_step())
+        until(lambda: a.is_in_sync() and b.is_in_sync())
         assert 204 == a.registers("one")
         assert 200 == a.ask("PUT", "/eureka/apps/SHOP/one/status?value=OUT_OF_SERVICE")[0]
         until(lambda: b.figures["hash"] == "OUT_OF_SERVICE_1_")
-        assert b'data-field="state">in step' in a.ask("GET", "/")[1]
+        assert b'data-field="state">in sync' in a.ask("GET", "/")[1]
         assert "resilience_registry_shared_connected 1.0" in a.ask("GET", "/metrics")[1].decode()
 
         b.kill()
@@ -225,7 +225,7 @@ def test_two_registries_share_a_list_and_a_restarted_one_begins_with_it_whatever
 
         assert b"+OK" == redis.say("FLUSHALL")
         until(lambda: redis.say("ZCARD", f"{PREFIX}log") == b":2")  # and what has left, too
-        until(lambda: a.is_in_step() and b.is_in_step())
+        until(lambda: a.is_in_sync() and b.is_in_sync())
 
         redis.kill()
         assert 204 == b.registers("three")

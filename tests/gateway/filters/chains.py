@@ -64,7 +64,7 @@ class Answering(Forwarder):
     """A forwarder whose service answers at once: 200 "up", or what is set."""
 
     def __init__(self, problem=None):
-        super().__init__(client_timeout=5.0, upload_timeout=None, upload_rate=None)
+        super().__init__(client_timeout=5.0, upload_timeout=None, min_upload_rate=None)
         self.problem = problem
         self.requests = []
 

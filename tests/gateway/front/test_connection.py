@@ -120,7 +120,7 @@ async def test_a_connection_is_kept_as_the_client_says_and_its_version_means(req
 
 
 async def test_a_connection_closes_after_so_many_requests() -> None:
-    async with serving(echo, connection_requests=3) as front:
+    async with serving(echo, max_requests_per_connection=3) as front:
         reply = await front.ask(GET % b"x" * 5)
     assert (3, 1) == (len(bodies(reply)), reply.count(b"connection: close"))
 
@@ -345,7 +345,7 @@ async def test_a_client_that_takes_nothing_is_cut_and_its_request_with_it() -> N
 
 @pytest.mark.parametrize(("data", "status"), [(b"", b""), (b"GET / HT", b" 408 "), (GET % b"" + b"GET / HT", b" 408 ")])
 async def test_a_head_that_does_not_come_in_time_is_408_and_silence_is_closed(data: bytes, status: bytes) -> None:
-    async with serving(echo, head_timeout=0.3) as front:
+    async with serving(echo, header_timeout=0.3) as front:
         client = await front.client(data)
         assert status in await client.all()
 
@@ -359,7 +359,7 @@ async def test_a_kept_connection_is_closed_when_it_was_idle_for_long() -> None:
 
 
 async def test_one_address_has_so_many_connections_and_gets_them_back() -> None:
-    async with serving(echo, client_connections=2) as front:
+    async with serving(echo, max_connections_per_client=2) as front:
         first, second = await front.client(GET % b"1"), await front.client(GET % b"2")
         await first.until(b"/1|")
         await second.until(b"/2|")
@@ -377,7 +377,7 @@ async def test_one_address_asks_so_often_and_is_told_when_to_come_back() -> None
 
 
 async def test_a_trusted_proxy_is_not_one_client() -> None:
-    async with serving(echo, client_rate=0.1, client_burst=1, client_connections=1, trusted_proxies=("127.0.0.0/8",)) as front:
+    async with serving(echo, client_rate=0.1, client_burst=1, max_connections_per_client=1, trusted_proxies=("127.0.0.0/8",)) as front:
         replies = await asyncio.gather(*(front.ask(LAST % b"%d" % i) for i in range(5)))
     assert all(b" 200 " in reply for reply in replies)
 

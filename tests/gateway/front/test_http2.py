@@ -225,7 +225,7 @@ async def test_a_malformed_request_is_reset_and_the_others_of_its_connection_go_
 
 
 async def test_a_head_that_is_too_large_is_answered_and_one_without_end_ends_the_connection() -> None:
-    async with serving(heads, head_bytes=4096, max_headers=20) as front:
+    async with serving(heads, max_header_bytes=4096, max_headers=20) as front:
         client = await raw(front)
         assert 431 == (await client.answer(client.ask([*HEAD, (b"x", b"y" * 5000)])))[0]
         assert 431 == (await client.answer(client.ask([*HEAD, *[(b"x", b"y")] * 21])))[0]
@@ -549,14 +549,14 @@ async def test_what_is_not_done_when_the_drain_is_over_gets_503() -> None:
 
 
 async def test_idle_connections_and_those_that_ask_for_nothing_are_closed() -> None:
-    async with serving(echo, keep_alive_timeout=0.2, head_timeout=0.2) as front:
+    async with serving(echo, keep_alive_timeout=0.2, header_timeout=0.2) as front:
         silent, client = await raw(front), await raw(front)
         assert 200 == (await client.answer(client.ask()))[0]
         assert [ErrorCodes.NO_ERROR] * 2 == [await silent.goaway(), await client.goaway()]
 
 
 async def test_a_connection_ends_after_connection_requests() -> None:
-    async with serving(echo, connection_requests=3) as front:
+    async with serving(echo, max_requests_per_connection=3) as front:
         client = await raw(front)
         for _ in range(2):
             assert 200 == (await client.answer(client.ask()))[0]
@@ -626,7 +626,7 @@ async def test_more_streams_than_may_be_end_the_connection_and_so_do_bytes_that_
 
 
 async def test_the_limits_of_one_address_hold_for_streams() -> None:
-    async with serving(echo, client_rate=0.001, client_burst=2, client_connections=1) as front:
+    async with serving(echo, client_rate=0.001, client_burst=2, max_connections_per_client=1) as front:
         client = await raw(front)
         assert [200, 200, 429] == [(await client.answer(client.ask()))[0] for _ in range(3)]
         assert b"HTTP/1.1 429" in await front.ask(PREFACE)

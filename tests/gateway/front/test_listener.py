@@ -128,7 +128,7 @@ def test_changed_files_are_seen_at_the_next_handshake_but_not_looked_at_for_each
 
 
 async def test_a_client_that_never_shakes_hands_is_cut_and_holds_nobody_up() -> None:
-    async with serving(who, tls=tls(), head_timeout=0.5, client_connections=2) as front:
+    async with serving(who, tls=tls(), header_timeout=0.5, max_connections_per_client=2) as front:
         silent = [await front.client(), await front.client(b"GET / HTTP/1.1\r\n\r\n")]
         assert [b"", b""] == [await client.all() for client in silent]
         await eventually(lambda: front.front.peers.connections == 0, "the counts back")
@@ -168,7 +168,7 @@ async def test_a_proxy_in_front_of_tls_says_whose_connection_it_is() -> None:
 
 
 async def test_a_trusted_proxy_that_says_nothing_is_cut_and_its_own_connections_pass() -> None:
-    async with serving(who, proxy_protocol=True, trusted_proxies=("127.0.0.1",), head_timeout=0.5) as front:
+    async with serving(who, proxy_protocol=True, trusted_proxies=("127.0.0.1",), header_timeout=0.5) as front:
         assert [b"", b""] == [await front.ask(ASK), await front.ask(b"")]
         assert b"http 127.0.0.1 " in await front.ask(b"PROXY UNKNOWN\r\n" + ASK)
 
@@ -180,7 +180,7 @@ async def test_nobody_else_is_believed() -> None:
 
 
 async def test_clients_behind_a_proxy_are_counted_by_their_own_address() -> None:
-    async with serving(who, proxy_protocol=True, trusted_proxies=("127.0.0.1",), client_connections=1) as front:
+    async with serving(who, proxy_protocol=True, trusted_proxies=("127.0.0.1",), max_connections_per_client=1) as front:
         first = await front.client(PROXY)
         await eventually(lambda: front.front.peers.connections == 1)
         assert b"" == await front.ask(PROXY + ASK)

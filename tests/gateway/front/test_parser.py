@@ -19,9 +19,9 @@ CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 class Requests:
     """What a parser found."""
 
-    def __init__(self, *, head_bytes: int = 65_536, headers: int = 256) -> None:
+    def __init__(self, *, max_header_bytes: int = 65_536, headers: int = 256) -> None:
         self.found: list[Incoming] = []
-        self.parser = RequestParser(self, max_head_bytes=head_bytes, max_headers=headers)
+        self.parser = RequestParser(self, max_head_bytes=max_header_bytes, max_headers=headers)
 
     def on_request(self, request: Incoming) -> None:
         self.found.append(request)
