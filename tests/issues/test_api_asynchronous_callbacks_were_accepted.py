@@ -97,7 +97,7 @@ def test_a_fallback_may_be_a_coroutine_function():
 
 @pytest.mark.parametrize("callback", CALLBACKS)
 def test_other_callbacks_that_are_to_be_awaited_or_iterated_are_refused_too(callback):
-    async def app(environ, start_response):
+    def app(environ, start_response):
         pass
 
     for make in (lambda: httpx.ResilienceTransport(key=callback), lambda: wsgi.ResilienceMiddleware(app, exempt=callback),
