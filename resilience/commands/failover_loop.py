@@ -2,7 +2,7 @@
 
 While nothing is wrong none of this runs: what callers call is the first target's wrapper itself (engine.template). It
 comes here as it would come to a fallback: when the call has failed there or was refused, or before it begins, if the
-first target is not simply the one to ask. engine.failing_over says which target follows.
+first target is not simply the one to ask. engine.failover_calls says which target follows.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from ..drivers.sleeping import async_sleeper, sleeper
 from ..engine.callables import transparent_frame
 from ..engine.compiled_text import CompiledText, in_flavour, lease
-from ..engine.failing_over import FailingOver, FailoverCall, MovesOn
+from ..engine.failover_calls import FailingOver, FailoverCall, MovesOn
 from ..engine.wrapper_spec import Flavour
 from .dispatch import CALLS
 

@@ -19,7 +19,7 @@ rules of importance.
 A bulkhead's queue goes in turn instead: one level, the oldest first, and nobody gives way.
 
 With tenants (``fair_by``) those of a level take turns by tenant, and when there is no room the tenant with the most
-waiters gives way to others (core.waiting_line). Levels come first all the same, and each has a queue that stands or
+waiters gives way to others (core.waiting_queue). Levels come first all the same, and each has a queue that stands or
 does not: a crowd of the less important does not shorten the wait of the more important.
 
 Nothing is locked. A ticket is decided once, by whoever takes out its ``_open``
@@ -40,7 +40,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, Final
 
 from .bulkhead import TOKEN, Slots
-from .waiting_line import FairLine, Tenant, WaitingLine
+from .waiting_queue import FairQueue, Tenant, WaitingQueue
 
 LEVELS: Final = 10  # of importance, 0 to 9; a number beyond them counts as the nearest
 FAIR_AFTER: Final = 19  # after so many grants by importance the next is for the less important
@@ -99,10 +99,10 @@ class AdmissionQueue:
         self.size, self.wait_s, self.in_turn, self.fair = size, wait_s, in_turn, fair
         self.crowd: list[None] = []
         self.passed = 0
-        self._lines: dict[int, WaitingLine] = {}  # by level; made when needed
+        self._lines: dict[int, WaitingQueue] = {}  # by level; made when needed
         self._empty_at = 0.0
 
-    def stands(self, now: float, line: WaitingLine | None = None) -> bool:
+    def stands(self, now: float, line: WaitingQueue | None = None) -> bool:
         """Whether it has not been empty for as long as a waiter may wait; of fair lines each stands for itself."""
         empty_at = line.empty_at if self.fair and line is not None else self._empty_at
         return not self.in_turn and bool(self.crowd) and now - empty_at >= self.wait_s
@@ -253,11 +253,11 @@ class AdmissionQueue:
         line = self._lines.get(level)
         return None if line is None else line.last()
 
-    def _line(self, level: int) -> WaitingLine:
+    def _line(self, level: int) -> WaitingQueue:
         try:
             return self._lines[level]
         except KeyError:  # one wins, if two threads make it
-            return self._lines.setdefault(level, FairLine() if self.fair else WaitingLine())
+            return self._lines.setdefault(level, FairQueue() if self.fair else WaitingQueue())
 
 
 def _since(ticket: Ticket) -> float:

@@ -18,7 +18,7 @@ from .callbacks import GIVE_PLAIN, call_back, is_plain
 from .checks import Check, number
 from .outcome import BUSY, REJECTED
 from .plain_numbers import bare_number, is_number
-from .rate_line import CellRateState, Reservation
+from .rate_limit_queue import CellRateState, Reservation
 
 Cost = float | Callable[..., float]
 

@@ -4,7 +4,7 @@ The generic cell rate algorithm (ITU-T I.371; a leaky bucket that keeps one numb
 Each call books ``per / calls`` seconds (the emission interval), and ``tat`` (the theoretical arrival
 time) is until when all are booked. A call may begin up to ``burst - 1`` bookings ahead of that; one that
 comes too early waits, if that takes no longer than ``max_wait``, and else is
-refused and books nothing. Those who wait go in the order of arrival (core.rate_line).
+refused and books nothing. Those who wait go in the order of arrival (core.rate_limit_queue).
 
 A changed limit counts from the moment of the change on. What was spent before stays
 spent, in calls, not in seconds: neither the number of calls that the burst lacks nor
@@ -43,7 +43,7 @@ from .locks import Lock
 from .outcome import BUSY, SUCCESS
 from .rate_cost import Booking, units_of
 from .rate_limit import RateLimit
-from .rate_line import LEFT, REFUSED, WAITING, CellRateState, Rate, Reservation
+from .rate_limit_queue import LEFT, REFUSED, WAITING, CellRateState, Rate, Reservation
 
 #: Share of an emission interval by which a call may be early: the sum of a whole burst may be off by so much.
 ROUNDING: Final = 1e-6

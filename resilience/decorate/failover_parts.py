@@ -20,7 +20,7 @@ from ..core.bulkhead import Bulkhead
 from ..core.failover import Failover, target_key
 from ..core.parameters import signature_of
 from ..engine.callables import flavour_of, transparent_frame
-from ..engine.failing_over import FailingOver, JudgingOfTargets, Target, with_attempts
+from ..engine.failover_calls import FailingOver, Target, TargetsJudge, with_attempts
 from ..engine.site import Site
 from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError
@@ -144,7 +144,7 @@ class FailoverParts:
 
     def stand_above(self, site: Site, targets: Sequence[Target]) -> None:
         """Let the command above take what comes from a target for what the target took it for."""
-        judging = JudgingOfTargets(self.name, targets)
+        judging = TargetsJudge(self.name, targets)
         site.accounting.judging = judging
         site.targets, site.judges = tuple(target.site for target in targets), "beneath"
         site.names.update(judging=judging, raises_item=_always)

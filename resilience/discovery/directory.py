@@ -24,11 +24,11 @@ from ..decorate.signatures import GuardedByKey
 from ..drivers.system_clock import monotonic, waited_clock
 from ..errors import ConfigError, ResilienceError
 from ..registry import Registry, default_registry
+from .cached_list import CachedList, name_of
 from .daemon_thread import in_daemon_thread
 from .instance import Instance
 from .instance_commands import FailoverGroup, GuardedByInstance, forwarding, guarded_each
 from .instance_set import InstanceSet, InstanceSetFollower
-from .kept_list import KeptList, name_of
 from .source import Source
 from .source_thread import SourceThread
 from .thread_owners import ThreadOwners
@@ -88,7 +88,7 @@ class Directory:
                             f"{source!r}")
         self.name, self.registry = name, default_registry if registry is None else registry
         self._source, self._zone, self._interval_s, self._timeout_s = source, zone, interval, timeout
-        self._keep = None if keep is None else KeptList(keep, name_of(source))
+        self._keep = None if keep is None else CachedList(keep, name_of(source))
         self._wait_s, self._clock, self._random = wait, clock, random
         self._numbers = itertools.count(int(random() * 1000))
         self._set = InstanceSet()

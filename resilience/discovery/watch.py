@@ -14,9 +14,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Final, Protocol
 
+from .cached_list import CachedList
 from .disk import Disk
 from .instance import Instance
-from .kept_list import KeptList
 from .membership import HOLD_S, Membership, Update, Verdict, pause_s
 from .one_line import one_line
 from .source import Listing, Source
@@ -58,7 +58,7 @@ class Watch:
     """
 
     def __init__(self, name: str, source: Source, follower: Follower, *, interval_s: float, timeout_s: float,
-                 keep: KeptList | None, clock: Callable[[], float], random: Callable[[], float],
+                 keep: CachedList | None, clock: Callable[[], float], random: Callable[[], float],
                  is_required: bool = True, hold_s: float = HOLD_S,
                  sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep) -> None:
         """A watch; nothing is asked yet.

@@ -12,8 +12,8 @@ import asyncio
 import threading
 from collections.abc import Callable
 
+from ..core.rate_limit_queue import Reservation
 from ..core.rate_limiter import RateLimiter
-from ..core.rate_line import Reservation
 from ..errors import RateLimitedError
 from .deadline_context import in_use, shortened, waited_in_vain
 from .timed_event import set_within

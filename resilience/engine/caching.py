@@ -35,10 +35,10 @@ from ..drivers.deadline_context import in_use, remaining, waited_in_vain
 from ..drivers.request import current_request
 from ..drivers.retry_layers import retried_by
 from ..drivers.single_flight import Flight, running_loop
+from .answer_store import AnswerStore, CachePolicy, SharedAnswer
 from .cache_keys import CacheKeys
 from .cache_texts import CACHED, cache_texts
 from .fallback_result import marking, marking_async, unmarked
-from .kept_answers import CachePolicy, KeptAnswers, SharedAnswer
 from .site import Site
 from .unanswered import Unanswered, hand_up, hand_up_async
 from .wrapper_spec import Flavour
@@ -116,7 +116,7 @@ class Caching:
         self.fall_back: Callable[..., Any] | None = None
         if own is not None or site.may_be_stale:
             self.fall_back = hand_up_async if self._is_async else hand_up
-        self._shared = KeptAnswers(caches.held, self._clock)
+        self._shared = AnswerStore(caches.held, self._clock)
         self._mark = object()  # a request's answers are kept for it under this
 
     def __len__(self) -> int:
@@ -164,7 +164,7 @@ class Caching:
             "recorder": self._recorder, "hit": self._hit})
         return cached
 
-    def _answers_for(self, key: Hashable) -> tuple[KeptAnswers | None, int, asyncio.AbstractEventLoop | None]:
+    def _answers_for(self, key: Hashable) -> tuple[AnswerStore | None, int, asyncio.AbstractEventLoop | None]:
         """Where the answers of a call of this *key* are kept, its epoch, and the caller's loop; None: they are not."""
         epoch = self._shared.store.epoch  # read first: if the scope changes now, what comes is not kept
         home = running_loop() if self._is_async else None
@@ -179,7 +179,7 @@ class Caching:
             return None, 0, None
         answers = request.kept.get(self._mark)
         if answers is None:
-            answers = request.kept.setdefault(self._mark, KeptAnswers(self._held, self._clock))
+            answers = request.kept.setdefault(self._mark, AnswerStore(self._held, self._clock))
         return answers, answers.store.epoch, home
 
     def _given(self, found: Entry | Flight, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -213,7 +213,7 @@ class Caching:
             self._recorder.count(_MISTAKE, self._clock())
             raise
 
-    def _stale_answer(self, answers: KeptAnswers, key: Hashable, error: BaseException) -> SharedAnswer | None:
+    def _stale_answer(self, answers: AnswerStore, key: Hashable, error: BaseException) -> SharedAnswer | None:
         """What answers for a call that failed with *error*, if it may be answered for by an expired answer."""
         if not self._accounting.hands_up:
             return None
@@ -232,7 +232,7 @@ class Caching:
 
     # -- refresh
 
-    def _refresh_ahead(self, refresh: Callable[..., Any], answers: KeptAnswers, entry: Entry, epoch: int,
+    def _refresh_ahead(self, refresh: Callable[..., Any], answers: AnswerStore, entry: Entry, epoch: int,
                        args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Begin to refresh an *entry* that is due, unless somebody else has; it answers all the same."""
         if not answers.store.claim(entry, self._clock()) or answers.flights.is_led(entry.key):
@@ -249,7 +249,7 @@ class Caching:
     def _refresh_began(self) -> None:
         self._recorder.count(_REFRESH, self._clock())
 
-    def _refresh_failed(self, answers: KeptAnswers, entry: Entry, epoch: int, error: Exception) -> None:
+    def _refresh_failed(self, answers: AnswerStore, entry: Entry, epoch: int, error: Exception) -> None:
         """A refresh ended with *error*: that is kept if it is an answer, and told of if not."""
         if not answers.refresh_raised(entry, error, epoch, falls_back=self._accounting.falls_back(error)):
             self._tell_of_failure(error)

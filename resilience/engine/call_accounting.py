@@ -59,8 +59,8 @@ from ..metrics.recorder import Recorder
 from .callables import TRANSPARENT_FRAMES, is_transparent, transparent_frame
 from .cost_account import CostAccount
 from .emitter import Emitter
+from .failure_judge import FailureJudge
 from .fallback_account import FallbackAccount
-from .judging import Judging
 
 #: The event under which each Outcome of a call that ran is counted.
 EVENT_OF: dict[int, int] = {
@@ -117,7 +117,7 @@ class CallAccounting:
 
     __slots__ = ("_clock", "_emitter", "_failures", "_group", "_ignore", "_key", "_recorder", "_special", "_stalls",
                  "broke_off", "fallback", "hands_up", "judging", "moves_on")
-    judging: Judging | None
+    judging: FailureJudge | None
 
     def __init__(self, *, key: str, group: str, clock: Callable[[], float], recorder: Recorder, emitter: Emitter,
                  failures: Failures, fallback: Fallback | None, ignore: tuple[type[Exception], ...],

@@ -13,8 +13,8 @@ from typing import Any
 
 from ..core.outcome import SUCCESS
 from ..core.rate_cost import FREE, Booking, units
+from ..core.rate_limit_queue import COME
 from ..core.rate_limiter import RateLimiter
-from ..core.rate_line import COME
 from .block_body import UNSAID
 
 _log = logging.getLogger("resilience")

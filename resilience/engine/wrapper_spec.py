@@ -52,7 +52,7 @@ class WrapperSpec:
         fallback: Something may answer instead of an error.
         retry: It may be tried again.
         failover: Of a failover: "first": the wrapper that callers call, of the first target; "target": that of any
-            target, which its loop calls; "": there is none. See engine.failing_over.
+            target, which its loop calls; "": there is none. See engine.failover_calls.
         retry_results: Results may be a reason to.
         marks: Its retry tells tasks and threads that are begun inside that it repeats them; else it is found on the
             stack. See drivers.retry_layers.

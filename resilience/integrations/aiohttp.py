@@ -25,7 +25,7 @@ from aiohttp.payload import BytesPayload
 from ..commands.command import Command
 from ..commands.keyed_commands import KeyedCommands
 from ..core.exception_groups import is_a
-from ..engine.judging import Head
+from ..engine.failure_judge import Head
 from .aiohttp_pool import waited_for_pool
 from .http_exchange import OURS, ClientTerms, Exchanges, Hold, end_of, leave_async
 from .request_mistakes import aiohttp_mistake

@@ -39,7 +39,7 @@ from ..core.verdict import FailedResultError
 from ..drivers.deadline_context import attach, current, deadline_headers, detach, in_use
 from ..drivers.sleeping import async_sleeper, sleeper
 from ..engine.callables import USUAL_GROUP
-from ..engine.judging import BEGINS_WITH_HEAD, speaks_of
+from ..engine.failure_judge import BEGINS_WITH_HEAD, speaks_of
 from ..errors import CallTimeoutError, ConfigError, RejectedError, ResilienceError
 from ..registry import Registry
 from .http_retries import RequestRetries

@@ -15,7 +15,7 @@ from ..core.exception_groups import is_a
 from ..core.outcome import FAILURE, IGNORED, REJECTED, TIMEOUT, Event
 from ..core.retry import Retry
 from ..engine.call_accounting import EVENT_OF
-from ..engine.judging import Judging
+from ..engine.failure_judge import FailureJudge
 from ..engine.retrying import Retrying, RetryPolicy
 from ..errors import BadRequestError, CallTimeoutError, RejectedError
 from ..metrics.recorder import Recorder
@@ -66,7 +66,7 @@ class RequestRetries:
                         recorder=recorder, emitter=services.emitter, accounting=accounting,
                         timeout=lambda: None, is_wrapper=False)
 
-    def event(self, judging: Judging, error: Exception) -> int:
+    def event(self, judging: FailureJudge, error: Exception) -> int:
         """What an attempt that ended with *error* was counted as."""
         if is_a(error, self._caller_faults):
             return EVENT_OF[IGNORED]
@@ -96,7 +96,7 @@ class Attempts:
             command: What guarded the attempt.
             outcome: The response, or what was raised.
         """
-        judging: Judging = internals_of(command).runtime.of(FAILURES)
+        judging: FailureJudge = internals_of(command).runtime.of(FAILURES)
         error = outcome if isinstance(outcome, Exception) else judging.result(outcome)
         if error is None or not self._may_go_on():
             return None

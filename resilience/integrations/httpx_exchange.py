@@ -12,7 +12,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from ..commands.command import Command
 from ..commands.keyed_commands import KeyedCommands
-from ..engine.judging import Head
+from ..engine.failure_judge import Head
 from ..errors import ConfigError
 from .http_exchange import OURS, ClientTerms, Exchanges, end_of, leave, leave_async
 from .httpx_cancellation import PoolGate, unbroken, waited_for_pool

@@ -26,7 +26,7 @@ from urllib3.util.request import set_file_position
 
 from ..commands.command import Command
 from ..commands.keyed_commands import KeyedCommands
-from ..engine.judging import Head
+from ..engine.failure_judge import Head
 from ..errors import ConfigError
 from .http_exchange import OURS, ClientTerms, Exchanges, Hold, end_of
 from .request_mistakes import urllib3_mistake

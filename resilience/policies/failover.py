@@ -1,4 +1,4 @@
-"""The failover's kit: a loop over the commands of several targets; see engine.failing_over."""
+"""The failover's kit: a loop over the commands of several targets; see engine.failover_calls."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import attrs
 
 from ..core.failover import Failover, Rest
 from ..engine.command_runtime import CommandRuntime
-from ..engine.failing_over import MovesOn, TargetFailover
+from ..engine.failover_calls import MovesOn, TargetFailover
 from ..engine.kit import Afterwards, Kit, TelemetryItem
 from ..engine.site import Site
 from ..engine.worst_case import WorstCase

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from ..core.failure_rules import FailureRules
 from ..engine.command_runtime import CommandRuntime
-from ..engine.judging import BEGINS_WITH_HEAD, HeadJudging, Judging
+from ..engine.failure_judge import BEGINS_WITH_HEAD, FailureJudge, HeadJudge
 from ..engine.kit import Afterwards, Kit, TelemetryItem
 from ..engine.site import Site
 from ..engine.wrapper_spec import Flavour
@@ -27,21 +27,21 @@ def _suits(rules: FailureRules, declaration: Any, flavour: Flavour, key: str) ->
                           "says that there is none; drop one of the two", "halts")
 
 
-def _start(rules: FailureRules, runtime: CommandRuntime) -> Judging:
+def _start(rules: FailureRules, runtime: CommandRuntime) -> FailureJudge:
     def halt(seconds: float) -> None:
         circuit, now = runtime.circuit, runtime.clock()
         if circuit is not None:
             circuit.halt(now + seconds, now)
 
-    return Judging(rules, key=runtime.key, halt=halt)
+    return FailureJudge(rules, key=runtime.key, halt=halt)
 
 
-def _change(judging: Judging, rules: FailureRules | None, old: Any, runtime: CommandRuntime) -> Afterwards | None:
+def _change(judging: FailureJudge, rules: FailureRules | None, old: Any, runtime: CommandRuntime) -> Afterwards | None:
     judging.configure(rules)
     return None
 
 
-def _install(site: Site, rules: FailureRules, judging: Judging) -> None:
+def _install(site: Site, rules: FailureRules, judging: FailureJudge) -> None:
     accounting, is_retried = site.accounting, site.has("retry")
     accounting.judging = judging
 
@@ -52,7 +52,7 @@ def _install(site: Site, rules: FailureRules, judging: Judging) -> None:
     if site.flavour.is_generator:
         site.judges = "items"
         if getattr(site.fn, BEGINS_WITH_HEAD, False):
-            site.names["judging"] = HeadJudging(judging)
+            site.names["judging"] = HeadJudge(judging)
     elif site.has("hedge") or site.flavour.is_block:
         site.judges, site.called = "beneath", judging.over(site.called, site.flavour)
     else:

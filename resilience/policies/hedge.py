@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ..core.hedge import Hedge, Racer
 from ..engine.command_runtime import CommandRuntime
-from ..engine.failing_over import shared_attempts
+from ..engine.failover_calls import shared_attempts
 from ..engine.hedging import HedgePolicy, Hedging
 from ..engine.kit import Afterwards, Kit, TelemetryItem
 from ..engine.site import Site

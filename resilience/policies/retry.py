@@ -10,10 +10,10 @@ from ..core.retry import Retry
 from ..drivers.retry_layers import layer
 from ..drivers.stream_timeouts import for_each_item
 from ..engine.command_runtime import CommandRuntime
-from ..engine.holding import Holding
 from ..engine.kit import Afterwards, Kit, TelemetryItem
 from ..engine.retrying import Retrying, RetryPolicy
 from ..engine.site import Site
+from ..engine.stream_buffer import StreamBuffer
 from ..engine.worst_case import WorstCase
 from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError
@@ -103,7 +103,7 @@ def _install(site: Site, retry: Retry, held: RetryPolicy) -> None:
     held.can_judge = held.can_judge or retry.on_result is not None
     if retry.most_held:
         held.can_hold = True
-        holding = Holding(held, site.names.get("judging"), site.names.get("raises_item"))
+        holding = StreamBuffer(held, site.names.get("judging"), site.names.get("raises_item"))
         site.names["hold"] = holding.hold_async if site.flavour.is_async else holding.hold
     site.names.update(retries=held, again=retrying.again, unwanted=retrying.unwanted, key=runtime.key,
                       layer_above=layer.get, mark_retried=layer.set, backoff_sleep=(

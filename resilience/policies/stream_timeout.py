@@ -11,7 +11,7 @@ import attrs
 from ..core.stream_timeout import StreamTimeout
 from ..drivers.stream_timeouts import StreamTimeouts
 from ..engine.command_runtime import CommandRuntime
-from ..engine.judging import BEGINS_WITH_HEAD, Head
+from ..engine.failure_judge import BEGINS_WITH_HEAD, Head
 from ..engine.kit import Afterwards, Kit
 from ..engine.site import Site
 from ..engine.worst_case import WorstCase

@@ -49,7 +49,8 @@ whether it is of another type or no number that can be meant.
 
 A changed limit keeps which share of the burst was spent, and in units what is owed beyond it. While it is changed,
 gateways ask for a key under the old limit and the new one in turn, so there and back must be nothing: if units were
-kept where the burst falls (as core.rate_line does) and the share where it rises, each turn would add to what was spent.
+kept where the burst falls (as core.rate_limit_queue does) and the share where it rises, each turn would add to what
+was spent.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import pytest
 
 from resilience.core.admission_queue import FAIR_AFTER, LEVELS, STANDING, AdmissionQueue, Ticket, level_of
 from resilience.core.bulkhead import Bulkhead, Slots
-from resilience.core.waiting_line import WaitingLine
+from resilience.core.waiting_queue import WaitingQueue
 
 
 def waiter(priority=0, woken=None):
@@ -234,7 +234,7 @@ def test_whom_another_thread_takes_out_just_as_the_line_is_looked_at_is_passed_o
             return super().__iter__()
 
     queue = AdmissionQueue(9, 2.0)
-    line = queue._lines[0] = WaitingLine()
+    line = queue._lines[0] = WaitingQueue()
     line._tickets = Changing()
     joined(queue, 0)
     assert 0 == queue.first_level()

@@ -10,7 +10,7 @@ from resilience.core.admission_queue import AdmissionQueue, Ticket
 from resilience.core.bulkhead import Bulkhead
 from resilience.core.outcome import SUCCESS
 from resilience.core.queued_slots import QueuedSlots
-from resilience.core.waiting_line import CREDIT, FEW, ROUND
+from resilience.core.waiting_queue import CREDIT, FEW, ROUND
 from resilience.errors import BulkheadFullError
 from tests.benchmarks.simulation import Adaptive, Change, Run, World, exponential
 from tests.core.hammer import hammer

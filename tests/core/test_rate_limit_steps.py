@@ -4,8 +4,8 @@ import attrs
 import pytest
 
 from resilience.core.rate_limit import RateLimit
+from resilience.core.rate_limit_queue import COME, LEFT, REFUSED, WAITING, CellRateState, Rate, Reservation
 from resilience.core.rate_limiter import RateLimiter
-from resilience.core.rate_line import COME, LEFT, REFUSED, WAITING, CellRateState, Rate, Reservation
 from resilience.errors import RateLimitedError
 
 

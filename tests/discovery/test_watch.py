@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from resilience.discovery import Instance, Listing
-from resilience.discovery.kept_list import KeptList
+from resilience.discovery.cached_list import CachedList
 from resilience.discovery.watch import Watch
 from resilience.testing import VirtualTimeLoop
 
@@ -63,7 +63,7 @@ class Follower:
         self.times += 1
 
 
-def watch(source: Any, follower: Follower, *, keep: KeptList | None = None, u: float = 0.0, **said: Any) -> Watch:
+def watch(source: Any, follower: Follower, *, keep: CachedList | None = None, u: float = 0.0, **said: Any) -> Watch:
     return Watch("orders", source, follower, **{"interval_s": 10.0, "timeout_s": 5.0, **said}, keep=keep,
                  clock=asyncio.get_running_loop().time, random=lambda: u)
 
@@ -137,7 +137,7 @@ def test_what_a_follower_cannot_have_is_not_in_force_and_is_offered_again() -> N
 
 def test_a_kept_list_serves_after_a_restart_with_its_age_until_the_source_says_more(tmp_path: Path) -> None:
     async def main() -> None:
-        kept = KeptList(f"{tmp_path / 'kept'}", "a script")
+        kept = CachedList(f"{tmp_path / 'kept'}", "a script")
         first = watch(Scripted([ONE, TWO]), Follower(), keep=kept)
         first.start()
         await asyncio.sleep(35)
@@ -169,7 +169,7 @@ def test_a_damaged_kept_list_is_told_of_and_the_source_is_asked_all_the_same(
     async def main() -> None:
         (tmp_path / "kept").write_bytes(content)
         follower = Follower()
-        watched = watch(Scripted([ONE]), follower, keep=KeptList(f"{tmp_path / 'kept'}", "a script"))
+        watched = watch(Scripted([ONE]), follower, keep=CachedList(f"{tmp_path / 'kept'}", "a script"))
         watched.start()
         await watched.known()
         assert [[ONE]] == follower.sets
@@ -183,7 +183,7 @@ def test_a_damaged_kept_list_is_told_of_and_the_source_is_asked_all_the_same(
 
 def test_a_list_that_cannot_be_kept_serves_and_is_told_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
-        watched = watch(Scripted([ONE]), Follower(), keep=KeptList(f"{tmp_path / 'no' / 'kept'}", "a script"))
+        watched = watch(Scripted([ONE]), Follower(), keep=CachedList(f"{tmp_path / 'no' / 'kept'}", "a script"))
         watched.start()
         await watched.known()
         await asyncio.sleep(50)
@@ -194,7 +194,7 @@ def test_a_list_that_cannot_be_kept_serves_and_is_told_of_once(tmp_path: Path, c
 
 
 def test_a_write_that_fails_leaves_the_list_from_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = KeptList(f"{tmp_path / 'kept'}", "a script")
+    kept = CachedList(f"{tmp_path / 'kept'}", "a script")
     kept.write([Instance(url=ONE)])
 
     def full(_: int) -> None:

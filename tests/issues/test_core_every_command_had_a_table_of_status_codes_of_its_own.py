@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from resilience import HttpStatus
 from resilience.core.failure_rules import FailureRules
-from resilience.engine.judging import Judging
+from resilience.engine.failure_judge import FailureJudge
 
 
-def judging(statuses: HttpStatus) -> Judging:
-    return Judging(FailureRules(status=statuses), key="any")
+def judging(statuses: HttpStatus) -> FailureJudge:
+    return FailureJudge(FailureRules(status=statuses), key="any")
 
 
 def test_commands_with_the_same_codes_share_their_table_and_others_do_not() -> None:

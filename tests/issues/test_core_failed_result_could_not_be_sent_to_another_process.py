@@ -1,6 +1,6 @@
 """A FailedResultError that a command had raised held who judged it, and could be neither copied nor pickled.
 
-A worker of a process pool that raised one broke its job with "a Judging belongs to one process"; so did a listener that
+A worker of a process pool that raised one broke its job with "a FailureJudge belongs to one process"; so did a listener that
 sent the error of CallFailed to another process. The errors of tests are made by hand, and never held anything.
 """
 

@@ -11,7 +11,7 @@ import pytest
 
 from resilience import Registry
 from resilience.discovery import Directory, Listing
-from resilience.discovery.kept_list import name_of
+from resilience.discovery.cached_list import name_of
 from tests.gateway.harness import eventually
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pytest
 
 from resilience.gateway.front import front as fronts
-from resilience.gateway.front import taking
+from resilience.gateway.front import read_progress
 from resilience.gateway.messages.inbound import ClientGoneError, Inbound
 from tests.gateway.front.serving import eventually, serving
 from tests.gateway.front.test_http2 import raw
@@ -30,10 +30,10 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     seen: list[int] = []
 
     def acknowledged(_: asyncio.Transport) -> int:
-        seen.append(taking.LEAST_TAKEN * min(len(seen), 3))
+        seen.append(read_progress.LEAST_TAKEN * min(len(seen), 3))
         return seen[-1]
 
-    monkeypatch.setattr(taking, "acknowledged", acknowledged)
+    monkeypatch.setattr(read_progress, "acknowledged", acknowledged)
     monkeypatch.setattr(fronts, "SWEEP_EVERY_S", 0.01)
     return seen
 
@@ -61,7 +61,7 @@ async def test_http1_waits_for_a_client_as_long_as_it_takes_64_kib_in_client_tim
         await client.until(b"\r\n\r\n")
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         await eventually(lambda: front.front.connections == 0, "the connection cut")
-        assert looks == [0, *(taking.LEAST_TAKEN * each for each in (1, 2, 3, 3))]
+        assert looks == [0, *(read_progress.LEAST_TAKEN * each for each in (1, 2, 3, 3))]
 
 
 async def test_http2_does(looks: list[int]) -> None:
@@ -79,7 +79,7 @@ async def test_http2_does(looks: list[int]) -> None:
         client.client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         client.ask()
         await asyncio.wait_for(ended.wait(), 10)
-        assert looks == [taking.LEAST_TAKEN * each for each in (0, 1, 2, 3, 3, 3)]
+        assert looks == [read_progress.LEAST_TAKEN * each for each in (0, 1, 2, 3, 3, 3)]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a client has acknowledged")
@@ -95,7 +95,7 @@ async def test_what_a_client_has_taken_is_known(scheme: str) -> None:
     async with serving(serve, **({"tls": tls()} if with_tls else {})) as front:
         client = await front.client(GET, ssl=trusting(LOCALHOST) if with_tls else None)
         await client.reader.readexactly(100_000)
-        await eventually(lambda: 100_000 <= taking.acknowledged(transports[0]) < 110_000, "the acknowledgement")
+        await eventually(lambda: 100_000 <= read_progress.acknowledged(transports[0]) < 110_000, "the acknowledgement")
         client.leave()
         await eventually(lambda: front.front.connections == 0, "the end")
-        assert taking.acknowledged(transports[0]) in (0, *range(100_000, 110_000))
+        assert read_progress.acknowledged(transports[0]) in (0, *range(100_000, 110_000))

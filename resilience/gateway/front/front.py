@@ -18,8 +18,8 @@ from ..open_files import room_for
 from .http1 import Http1Connection
 from .http2 import Http2Connection
 from .peers import Peers
+from .read_progress import ReadProgress
 from .refusal import Refusal
-from .taking import Taking
 
 Serve = Callable[[Inbound], Awaitable[None]]
 #: Is told of a request that was refused before it could be served.
@@ -98,10 +98,10 @@ class Front:
             transport: Of its connection.
 
         Raises:
-            ClientGoneError: It does not take anything; see Taking.
+            ClientGoneError: It does not take anything; see ReadProgress.
         """
         self.refresh()
-        taking = Taking(transport)
+        taking = ReadProgress(transport)
         while not writable.done():
             try:
                 await within(self._patience, asyncio.shield(writable), ClientGoneError)

@@ -37,8 +37,8 @@ from .http2 import PREFACE, Http2Connection
 from .parser import Incoming, RequestParser
 from .peers import Peer
 from .proxy_protocol import Proxied
+from .read_progress import ReadProgress
 from .refusal import SHUTTING_DOWN, Refusal
-from .taking import Taking
 
 if TYPE_CHECKING:
     from .front import Front
@@ -85,7 +85,7 @@ class Http1Connection(asyncio.Protocol):
         self._served = 0
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)  # until connection_made()
         self._can_half_close = True
-        self._taking: Taking | None = None  # while it has client_timeout to take what was sent
+        self._taking: ReadProgress | None = None  # while it has client_timeout to take what was sent
         self._heard = b""  # while it may become the preface of HTTP/2
         self.deadline = inf
 
@@ -425,7 +425,7 @@ class Http1Connection(asyncio.Protocol):
 
     def _await_taking(self) -> None:
         """Nothing more is sent before the client has taken what was."""
-        self._taking = Taking(self.transport)
+        self._taking = ReadProgress(self.transport)
         self.deadline = self.front.loop.time() + self.front.settings.client_timeout
 
     def _close(self) -> None:

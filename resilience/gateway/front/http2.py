@@ -51,8 +51,8 @@ from .http2_stream import MAX_STREAMS, STREAM_WINDOW, Http2Stream
 from .http2_tunnel import OpeningStream, StreamTransport
 from .lingering import LINGER_S, Lingering
 from .peers import Peer
+from .read_progress import ReadProgress
 from .refusal import SHUTTING_DOWN
-from .taking import Taking
 
 if TYPE_CHECKING:
     from .front import Front
@@ -89,7 +89,7 @@ class Http2Connection(asyncio.Protocol):
         self._resets, self._cheap = Allowance(*RESETS), Allowance(*CHEAP_FRAMES)
         self._limit: float = settings.max_requests_per_connection or inf
         self._served = self._silent = self.sent = 0
-        self._taking: Taking | None = None  # while what was sent is taken before the end
+        self._taking: ReadProgress | None = None  # while what was sent is taken before the end
         self._is_begun = self._gone = self._cut = self._said_leaving = self._said_goaway = False
         self._h2 = H2(client_side=False)
         self.wire = Wire(self._h2, transport, front.loop)
@@ -391,7 +391,7 @@ class Http2Connection(asyncio.Protocol):
         self.wire.is_over = True
         if not self._gone:
             self.wire.flush()
-            self._taking = Taking(self._transport)
+            self._taking = ReadProgress(self._transport)
             self.deadline = self.front.loop.time() + self.front.settings.client_timeout
             self._transport.close()
 

@@ -19,7 +19,7 @@ from ..messages.problem import Problem
 from ..messages.tunnel import TunnelEnd
 from .answer import InvalidAnswerError
 from .http2_fields import Http2Request, answer_fields, interim_fields
-from .taking import LEAST_TAKEN, Taking
+from .read_progress import LEAST_TAKEN, ReadProgress
 
 if TYPE_CHECKING:
     from .http2 import Http2Connection
@@ -274,7 +274,7 @@ class Http2Stream:
     def _wait_on(self) -> None:
         """Wait for client_timeout from now on, and note what there is to see then whether the client takes anything."""
         connection = self._connection
-        self._mark = connection.sent, len(self._pending), Taking(connection.wire.transport)
+        self._mark = connection.sent, len(self._pending), ReadProgress(connection.wire.transport)
         self.deadline = connection.front.loop.time() + connection.front.settings.client_timeout
         connection.look_at(self.deadline)
 

@@ -10,7 +10,7 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from ...discovery import Instance, Listing
-from ...discovery.kept_list import KeptList, name_of
+from ...discovery.cached_list import CachedList, name_of
 from ...discovery.watch import Watch
 from ...errors import ConfigError
 from ...metrics.exports import as_utf8
@@ -51,7 +51,7 @@ def watch_of(service: Service, config: SourceConfig, client: UpstreamClient, reg
         raise ConfigError(f"services.{service.name}.source{option}: {error}", error.option) from error
     except Exception as error:
         raise ConfigError(f"the source of {service.name} cannot be opened: {error}", "source") from error
-    keep = None if config.keep is None else KeptList(config.keep, name_of(source))
+    keep = None if config.keep is None else CachedList(config.keep, name_of(source))
     return Watch(service.name, source, service.endpoints, interval_s=config.interval, timeout_s=config.timeout,
                  keep=keep, clock=registry.clock, random=table_of(registry).services.random,
                  is_required=config.required, hold_s=config.hold)

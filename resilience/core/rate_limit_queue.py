@@ -1,4 +1,4 @@
-"""The line of those who wait under a rate limit: who is next, and when.
+"""The queue of those who wait under a rate limit: who is next, and when.
 
 Only the head of the line knows exactly when its turn comes: at ``base`` less ``burst_tolerance``,
 where ``base`` is the theoretical arrival time (``tat``) without those who wait.

@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 import pytest
 
-from resilience.core.waiting_line import FairLine, WaitingLine
+from resilience.core.waiting_queue import FairQueue, WaitingQueue
 
 
 class Waiter:
@@ -45,14 +45,14 @@ def empty(line):
     return serve(line, len(line))
 
 
-@pytest.mark.parametrize("kind", [WaitingLine, FairLine])
+@pytest.mark.parametrize("kind", [WaitingQueue, FairQueue])
 def test_a_new_line_is_empty(kind):
     line = kind()
     assert (line.next(), line.last(), len(line), list(line), line.empty_at) == (None, None, 0, [], 0.0)
     assert line.gives_way(None, None, 4, stands=False, newest=False) is None
 
 
-@pytest.mark.parametrize("kind", [WaitingLine, FairLine])
+@pytest.mark.parametrize("kind", [WaitingQueue, FairQueue])
 def test_a_line_holds_those_who_have_joined_and_neither_got_a_place_nor_left(kind):
     line = kind()
     first, second, third, fourth = join_all(line, "abca")
@@ -64,7 +64,7 @@ def test_a_line_holds_those_who_have_joined_and_neither_got_a_place_nor_left(kin
     assert (len(line), set(line)) == (2, {third, fourth})
 
 
-@pytest.mark.parametrize("kind", [WaitingLine, FairLine])
+@pytest.mark.parametrize("kind", [WaitingQueue, FairQueue])
 def test_of_one_tenant_the_oldest_is_next_or_the_newest_and_the_newest_leaves_when_the_room_shrinks(kind):
     line = kind()
     first, second, third = join_all(line, "aaa")
@@ -75,7 +75,7 @@ def test_of_one_tenant_the_oldest_is_next_or_the_newest_and_the_newest_leaves_wh
     assert (line.next(newest=True), line.last()) == (second, second)
 
 
-@pytest.mark.parametrize("kind", [WaitingLine, FairLine])
+@pytest.mark.parametrize("kind", [WaitingQueue, FairQueue])
 def test_those_that_are_decided_already_are_passed_over_and_taken_out(kind):
     line = kind()
     tickets = join_all(line, "aaaab")
@@ -91,7 +91,7 @@ def test_those_that_are_decided_already_are_passed_over_and_taken_out(kind):
 
 
 def test_in_a_plain_line_the_oldest_gives_way_and_to_an_equal_only_while_it_stands():
-    line = WaitingLine()
+    line = WaitingQueue()
     first, second, third = join_all(line, "aab")
     newcomer = Waiter()
     assert line.gives_way(newcomer, None, 4, stands=False, newest=False) is None
@@ -105,13 +105,13 @@ def test_in_a_plain_line_the_oldest_gives_way_and_to_an_equal_only_while_it_stan
 
 
 def test_tenants_take_turns():
-    line = FairLine()
+    line = FairQueue()
     join_all(line, "aaaabbc")
     assert empty(line) == list("abcabaa")
 
 
 def test_a_tenant_that_joins_later_begins_in_the_round_that_is_served():
-    line = FairLine()
+    line = FairQueue()
     join_all(line, "a" * 40)
     serve(line, 20)
     join_all(line, "bb")
@@ -119,7 +119,7 @@ def test_a_tenant_that_joins_later_begins_in_the_round_that_is_served():
 
 
 def test_a_tenant_that_missed_turns_gets_fifteen_of_them_and_goes_first_meanwhile():
-    line = FairLine()
+    line = FairQueue()
     join_all(line, "b" + "a" * 60)
     assert serve(line, 51) == list("b" + "a" * 50)
     join_all(line, "b" * 30)
@@ -127,7 +127,7 @@ def test_a_tenant_that_missed_turns_gets_fifteen_of_them_and_goes_first_meanwhil
 
 
 def test_a_tenant_that_missed_fewer_turns_gets_as_many_as_it_missed():
-    line = FairLine()
+    line = FairQueue()
     join_all(line, "b" + "a" * 60)
     serve(line, 6)
     join_all(line, "b" * 30)
@@ -135,7 +135,7 @@ def test_a_tenant_that_missed_fewer_turns_gets_as_many_as_it_missed():
 
 
 def test_a_round_is_over_after_a_thousand_grants_though_more_wait_in_it():
-    line = FairLine()
+    line = FairQueue()
     join_all(line, ["known", "known"])
     served = []
     for number in range(1100):
@@ -145,7 +145,7 @@ def test_a_round_is_over_after_a_thousand_grants_though_more_wait_in_it():
 
 
 def test_a_round_that_was_cut_short_counts_from_the_next_round_on():
-    line = FairLine()
+    line = FairQueue()
     join_all(line, ["known"] * 3)
     served = []
     for number in range(2200):
@@ -155,7 +155,7 @@ def test_a_round_that_was_cut_short_counts_from_the_next_round_on():
 
 
 def test_the_tenant_with_the_most_gives_way_with_its_oldest_or_its_newest():
-    line = FairLine()
+    line = FairQueue()
     a, *_ = join_all(line, "aab")
     b = join_all(line, "bb")[-1]
     newcomer = join(line, "c")
@@ -170,7 +170,7 @@ def test_the_tenant_with_the_most_gives_way_with_its_oldest_or_its_newest():
 
 
 def test_of_tenants_with_equally_many_that_which_grew_last_gives_way():
-    line = FairLine()
+    line = FairQueue()
     tickets = join_all(line, "abba")
     assert line.last() is tickets[3]
     tickets = join_all(line, "cc")
@@ -178,7 +178,7 @@ def test_of_tenants_with_equally_many_that_which_grew_last_gives_way():
 
 
 def test_nobody_gives_way_to_a_newcomer_whose_tenant_has_as_many():
-    line = FairLine()
+    line = FairQueue()
     a = join_all(line, "aa")
     b = join_all(line, "bb")
     assert line.gives_way(b[1], None, 4, stands=False, newest=True) is None
@@ -188,14 +188,14 @@ def test_nobody_gives_way_to_a_newcomer_whose_tenant_has_as_many():
 
 
 def test_nobody_gives_way_if_the_only_one_is_spared():
-    line = FairLine()
+    line = FairQueue()
     only = join(line, "a")
     assert line.gives_way(None, only, 2, stands=False, newest=True) is None
     assert line.gives_way(None, only, 2, stands=False, newest=False) is None
 
 
 def test_if_the_longest_tenant_has_shrunk_below_its_share_a_longer_one_is_found():
-    line = FairLine()
+    line = FairQueue()
     b = join_all(line, "b" * 4)
     a = join_all(line, "a" * 5)
     for ticket in a[:3]:
@@ -207,7 +207,7 @@ def test_if_the_longest_tenant_has_shrunk_below_its_share_a_longer_one_is_found(
 
 
 def test_a_longest_tenant_that_still_has_its_share_gives_way_though_another_has_more():
-    line = FairLine()
+    line = FairQueue()
     b = join_all(line, "b" * 4)
     a = join_all(line, "a" * 5)
     leave(line, a[0])
@@ -227,14 +227,14 @@ def without_longest(line):
 
 @pytest.mark.parametrize(("others", "found"), [(63, True), (64, False)])
 def test_sixty_four_tenants_are_looked_at(others, found):
-    line = FairLine()
+    line = FairQueue()
     join_all(line, [*range(others), *["long"] * 9])
     assert (without_longest(line).last().key == "long") is found
 
 
 @pytest.mark.parametrize(("others", "found"), [(23, True), (24, False)])
 def test_sixty_four_tenants_are_looked_at_in_all_rounds_together(others, found):
-    line = FairLine()
+    line = FairQueue()
     join_all(line, [*range(40)] * 2)
     serve(line, 40)
     for number in range(100, 100 + others):
@@ -244,13 +244,13 @@ def test_sixty_four_tenants_are_looked_at_in_all_rounds_together(others, found):
 
 
 def test_of_tenants_with_equally_many_that_gives_way_whose_turn_comes_last():
-    line = FairLine()
+    line = FairQueue()
     join_all(line, "bcccbb")
     assert serve(line) == ["b"]
     join_all(line, "b")
     assert without_longest(line).last().key == "b"
 
-    line = FairLine()
+    line = FairQueue()
     join_all(line, ["missed", *"a" * 60])
     serve(line, 31)
     a, *others = [ticket for ticket in line if ticket.key == "a"]
@@ -261,13 +261,13 @@ def test_of_tenants_with_equally_many_that_gives_way_whose_turn_comes_last():
 
 
 def test_if_the_longest_tenant_has_left_another_is_found():
-    line = FairLine()
+    line = FairQueue()
     only = join(line, "a")
     assert without_longest(line).last() is only
 
 
 def test_another_is_found_if_the_longest_has_no_more_than_the_newcomers_tenant():
-    line = FairLine()
+    line = FairQueue()
     b = join_all(line, "b" * 4)
     n = join_all(line, "n" * 3)
     a = join_all(line, "a" * 5)
@@ -277,7 +277,7 @@ def test_another_is_found_if_the_longest_has_no_more_than_the_newcomers_tenant()
 
 
 def test_a_tenant_that_has_left_counts_no_more():
-    line = FairLine()
+    line = FairQueue()
     b = join_all(line, "b" * 4)
     leave(line, join(line, "x"))
     a = join_all(line, "a" * 5)
@@ -287,14 +287,14 @@ def test_a_tenant_that_has_left_counts_no_more():
 
 
 def test_a_tenant_keeps_its_place_when_one_of_its_waiters_leaves():
-    line = FairLine()
+    line = FairQueue()
     a = join_all(line, "aab")
     leave(line, a[1])
     assert serve(line, 2) == list("ab")
 
 
 def test_missed_turns_are_got_one_by_one_too():
-    line = FairLine()
+    line = FairQueue()
     join_all(line, ["b", *"a" * 60])
     serve(line, 51)
     served = []
@@ -327,19 +327,19 @@ class ChangedMeanwhile(OrderedDict):
 @pytest.mark.parametrize("error", [StopIteration(), RuntimeError("mutated")], ids=repr)
 @pytest.mark.parametrize("newest", [False, True])
 def test_a_line_that_another_thread_changes_meanwhile_is_looked_at_again(error, newest):
-    line = WaitingLine()
+    line = WaitingQueue()
     ticket = join(line)
     line._tickets = ChangedMeanwhile(line._tickets, error)
     assert line.next(newest=newest) is ticket
 
-    line = FairLine()
+    line = FairQueue()
     ticket = join(line)
     line._ring = (ChangedMeanwhile(line._ring[0], error), *line._ring[1:])
     assert line.next(newest=newest) is ticket
 
 
 def test_the_tenants_of_the_next_round_are_looked_at_before_those_of_this_one():
-    line = FairLine()
+    line = FairQueue()
     join_all(line, ["late", *range(64), *["late"] * 4])
     assert serve(line) == ["late"]
     a = join_all(line, "a" * 10)
@@ -349,7 +349,7 @@ def test_the_tenants_of_the_next_round_are_looked_at_before_those_of_this_one():
 
 
 def test_the_tenants_of_rounds_that_were_missed_are_looked_at_too():
-    line = FairLine()
+    line = FairQueue()
     join_all(line, ["b", *"a" * 40])
     serve(line, 30)
     b = join_all(line, "bbb")
@@ -361,7 +361,7 @@ def test_the_tenants_of_rounds_that_were_missed_are_looked_at_too():
 
 
 def test_a_tenant_for_whom_nobody_waits_is_forgotten_when_there_are_1024():
-    line = FairLine()
+    line = FairQueue()
     idle = Waiter("idle")
     line.prepare(idle)
     waits = join(line, "waits")
@@ -385,7 +385,7 @@ def test_a_tenant_for_whom_nobody_waits_is_forgotten_when_there_are_1024():
 
 
 def test_if_all_wait_the_next_look_is_when_there_are_twice_as_many():
-    line = FairLine()
+    line = FairQueue()
     for number in range(1024):
         join(line, number)
     idle = Waiter("idle")

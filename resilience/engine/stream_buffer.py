@@ -1,4 +1,4 @@
-"""Holding: the first items of a stream, kept back until there are enough of them, or of their bytes, to go on with.
+"""StreamBuffer: the first items of a stream, held back until there are enough of them, or of their bytes, to go on.
 
 What stands here goes between a generator's wrapper and the function's generator. As long as it has passed nothing on, a
 failure is one before the first item to all policies above, so that the retry starts the stream over and the items that
@@ -21,11 +21,11 @@ from .callables import transparent_frame
 
 if TYPE_CHECKING:
     from ..drivers.stream_timeouts import StreamWatch
-    from .judging import Judging
+    from .failure_judge import FailureJudge
     from .retrying import RetryPolicy
 
 
-class Holding:
+class StreamBuffer:
     """What stands around the generators of one function.
 
     Args:
@@ -37,7 +37,7 @@ class Holding:
 
     __slots__ = ("_held", "_judging", "_raises_item")
 
-    def __init__(self, held: RetryPolicy, judging: Judging | None,
+    def __init__(self, held: RetryPolicy, judging: FailureJudge | None,
                  raises_item: Callable[[Any, int], bool] | None) -> None:
         self._held, self._judging, self._raises_item = held, judging, raises_item
 

@@ -1,4 +1,4 @@
-"""KeptAnswers: a store of answers, and the executions that will fill it.
+"""AnswerStore: a store of answers, and the executions that will fill it.
 
 It decides what a call that found no answer does next, and what is kept of an execution. It waits for nothing.
 """
@@ -50,7 +50,7 @@ class SharedAnswer:
         self.value, self.is_stale, self.is_for_all = value, is_stale, is_for_all
 
 
-class KeptAnswers:
+class AnswerStore:
     """The answers of one function, for one scope. Every method may be called from any thread.
 
     Attributes:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from resilience.core.rate_line import COME, REFUSED, WAITING, CellRateState, Rate, Reservation
+from resilience.core.rate_limit_queue import COME, REFUSED, WAITING, CellRateState, Rate, Reservation
 
 
 def line(waiting=0):

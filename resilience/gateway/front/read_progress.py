@@ -1,4 +1,4 @@
-"""Taking: whether a client takes what it is sent, be it slowly.
+"""ReadProgress: whether a client takes what it is sent, be it slowly.
 
 Room in the buffers of a connection does not tell. The system keeps some megabytes of a response, and says that there is
 room again once about a third of them has gone: a client that reads 40 KB in each second would take nothing for half a
@@ -20,7 +20,7 @@ LEAST_TAKEN: Final = 64 * 1024
 _TCP_INFO: Final = struct.Struct("=120xQ")
 
 
-class Taking:
+class ReadProgress:
     """Looks, now and then, whether the client of a connection takes what it is sent."""
 
     __slots__ = ("_before", "_transport")

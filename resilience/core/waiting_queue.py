@@ -1,4 +1,4 @@
-"""Waiting lines: those of one level of importance who wait for a place, in order, or tenant by tenant in turn.
+"""Waiting queues: those of one level of importance who wait for a place, in order, or tenant by tenant in turn.
 
 A plain line goes by who came first. A fair line goes by whose turn it is. Each place that a tenant gets moves it to the
 next round, and whoever waits in the lowest round is next: the least served first, which is start-time fair queueing
@@ -41,7 +41,7 @@ LOOKS: Final = 64
 FEW: Final = 1024
 
 
-class WaitingLine:
+class WaitingQueue:
     """Tickets, the oldest first.
 
     Attributes:
@@ -117,7 +117,7 @@ class Tenant:
         self.round = number
 
 
-class FairLine(WaitingLine):
+class FairQueue(WaitingQueue):
     """Tickets, of each tenant the oldest first; the tenants take turns."""
 
     __slots__ = ("_granted", "_longest", "_most", "_ring", "_round", "_tenants")
@@ -197,7 +197,7 @@ class FairLine(WaitingLine):
 
     def gives_way(self, newcomer: Ticket | None, spared: Ticket | None, room: int, *, stands: bool,
                   newest: bool) -> Ticket | None:
-        """Return who leaves for a newcomer: of the tenant with the most waiters; see WaitingLine."""
+        """Return who leaves for a newcomer: of the tenant with the most waiters; see WaitingQueue."""
         own = 0 if newcomer is None else len(newcomer.tenant.tickets) - stands
         tenant = self._longest_of(own, room)
         if tenant is None:

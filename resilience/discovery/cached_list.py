@@ -1,4 +1,4 @@
-"""KeptList: the last list that was good, in a file, so that a restart begins with it although the source is away.
+"""CachedList: the last list that was good, in a file, so that a restart begins with it although the source is away.
 
 The file is written beside its place and moved there, so that a reader finds a whole one or the one before. When the
 list was last heard is the file's modification time: it is set again while the list stays the same, which costs less
@@ -33,7 +33,7 @@ def name_of(source: object) -> str:
     return _ADDRESS.sub("", repr(source))
 
 
-class KeptList:
+class CachedList:
     """A file with a list. Its methods may wait for a disk: call them in a thread, one at a time.
 
     Several processes may keep the same list in one file, since each writes the whole.

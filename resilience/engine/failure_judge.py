@@ -1,4 +1,4 @@
-"""Judging: one command's failure rules, as its wrappers ask them.
+"""FailureJudge: one command's failure rules, as its wrappers ask them.
 
 A result that is judged failed becomes an exception, FailedResultError, where the function has returned. So every policy
 above treats it as it treats any failure, each by the rules that it has already, and there is no second way through
@@ -52,7 +52,7 @@ def _good_codes(statuses: HttpStatus) -> frozenset[int]:
     return _CODES.difference(_read(statuses)[0])
 
 
-class Judging:
+class FailureJudge:
     """The failure rules in force for a command. Every method may be called from any thread.
 
     Attributes:
@@ -273,7 +273,7 @@ class Head:
         return answer
 
 
-class HeadJudging:
+class HeadJudge:
     """The failure rules in force for a command whose streams begin with a Head: it is judged as a result is.
 
     The rules say nothing of the items after it, which are parts of a body.
@@ -281,7 +281,7 @@ class HeadJudging:
 
     __slots__ = ("_judging",)
 
-    def __init__(self, judging: Judging) -> None:
+    def __init__(self, judging: FailureJudge) -> None:
         self._judging = judging
 
     @transparent_frame

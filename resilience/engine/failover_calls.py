@@ -1,4 +1,4 @@
-"""Failing over: one function's calls on their way through the targets of its failover.
+"""Failover calls: one function's calls on their way through the targets of its failover.
 
 Each target is a command. What callers call is the wrapper of the first: where that would ask a fallback, it asks for
 another target. So while nothing is wrong a failover costs one look at an attribute. The others are called by a loop
@@ -38,7 +38,7 @@ from ..errors import CallTimeoutError, CircuitOpenError, DeadlineExceededError, 
 from .call_accounting import CallAccounting
 from .callables import transparent_frame
 from .command_runtime import CommandRuntime
-from .judging import Judging
+from .failure_judge import FailureJudge
 from .notes import add_notes
 from .retrying import REFUSED
 from .site import Site
@@ -335,7 +335,7 @@ def with_attempts(guarded: Callable[..., Any], flavour: Flavour) -> Callable[...
     return transparent_frame(hedged_async if flavour.is_async else hedged)
 
 
-class JudgingOfTargets(Judging):
+class TargetsJudge(FailureJudge):
     """What the command above a failover takes an exception of its targets for: what the target took it for."""
 
     __slots__ = ("_accountings", "_keys")
