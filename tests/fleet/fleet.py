@@ -194,7 +194,7 @@ class GatewayNode(Node):
     def reloads(self) -> tuple[int, int]:
         """How many configurations it has put in force, and refused."""
         told = self.tells("/admin/workers")["reloads"]
-        return told["applied"], told["refused"]
+        return told["applied"], told["rejected"]
 
     def reload(self) -> None:
         """Have it read its file again."""

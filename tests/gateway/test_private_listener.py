@@ -101,7 +101,7 @@ def test_a_reload_adds_moves_and_removes_the_private_listener_whose_statistics_a
         assert (200, "close") == (status, headers["connection"])
 
         taken = stranger.getsockname()[1]
-        reload(only_public.replace('path = "/*"', 'path = "/other/*"') + PRIVATE.format(port=taken, path="/*"), "refused")
+        reload(only_public.replace('path = "/*"', 'path = "/other/*"') + PRIVATE.format(port=taken, path="/*"), "rejected")
         assert (200, 200) == (ask(second, "/new/x"), ask(gateway.port, "/x")), "nothing has changed"
         reload(only_public)
         assert (False, 200) == (listens(second), ask(gateway.port, "/x"))
