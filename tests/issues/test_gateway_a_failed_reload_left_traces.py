@@ -113,7 +113,7 @@ def state(gateway: Gateway) -> dict[str, Any]:
         "limits": {name: (each, each.policy, each._max_waiting) for name, each in request_limit._limits.of(registry).items()},
         "admission": {name: (each, each.priorities) for name, each in admission_control._known.of(registry).items()},
         "statistics": dict(request_statistics._listeners.of(registry)),
-        "exported": list(prometheus._further.get(registry, ())), "threads": threading.active_count(),
+        "exported": list(prometheus._further.get(registry, ())), "threads": sorted(each.name for each in threading.enumerate()),
         "files": len(os.listdir("/proc/self/fd")), "tasks": len(asyncio.all_tasks()),
     }
 
