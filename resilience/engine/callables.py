@@ -29,7 +29,7 @@ _Kind = TypeVar("_Kind")
 GUARD = "__resilience_guard__"
 
 
-class GuardedCallable(wrapt.CallableObjectProxy[Any]):  # type: ignore[misc,unused-ignore]
+class GuardedCallable(wrapt.CallableObjectProxy):  # type: ignore[misc,type-arg,unused-ignore]
     """A callable object whose calls go through a compiled wrapper."""
 
     def __init__(self, wrapped: Any, guarded: Callable[..., Any]) -> None:
