@@ -52,8 +52,9 @@ $(VENV)/.installed-bench: EXTRAS = dev,bench
 $(VENV)/.installed-dev: EXTRAS = dev
 $(VENV)/.installed-docs: EXTRAS = docs
 $(VENV)/.installed-gateway: EXTRAS = gateway
-# Type checkers and editors follow a .pth file, and not the finder of an editable install.
+# Type checkers and editors follow a .pth file, and not the finder of an editable install. The path is relative: Python
+# reads the file in the locale's encoding, and does not start if that lacks a letter of it.
 $(VENV)/.installed-%: setup.cfg pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
-	$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "checkout.pth").write_text("$(CURDIR)\n")'
+	$(BIN)/python -c 'import os, sysconfig as at; site = at.get_path("purelib"); open(f"{site}/checkout.pth", "w").write(os.path.relpath(".", site) + "\n")'
 	touch $@
