@@ -208,11 +208,15 @@ def test_a_fixed_command_that_is_removed_leaves_them_too_and_is_told():
     assert 1 == fixed()  # goes on working
 
 
+def echo(key):
+    return key
+
+
 def test_a_mistake_in_a_file_about_all_keys_is_told_once(caplog):
     registry = Registry(clock=ManualClock())
-    get = circuit_breaker(key=str, registry=registry, max_keys=2)(lambda key: key)
-    configuration = resilience.configure({"commands": {get.resilience.key: {"timeout": 1.0}}}, registry=registry,
+    configuration = resilience.configure({"commands": {f"{__name__}.{echo.__qualname__}": {"timeout": 1.0}}}, registry=registry,
                                          environ={})
+    get = circuit_breaker(key=str, registry=registry, max_keys=2)(echo)  # after the file, which is refused otherwise
     with caplog.at_level(logging.ERROR, "resilience"):
         for n in range(10):
             get(n)
