@@ -18,9 +18,9 @@ PLACE = "http://registry.example:8761/"
 NAMES = [("SHOP", "shop-1.internal:8080"), ("..", "."), ("A", ".."), ("..", "a"), ("...", ".a"), ("X" * 255, "y" * 255),
          ("<B>", '"><i>'), ("Q%2F?#", "é/ü")]
 PEER = {"url": f"http://{'p' * 100}.example:8761/eureka", "registry": "f" * 16, "kind": "own", "state": "in step", "circuit": "closed",
-        "queue": 0, "behind_s": 0.0, "last_success_ago_s": 1.0, "last_error": "e" * 300, "last_error_ago_s": 1.0}
+        "queue": 0, "lag_s": 0.0, "last_success_ago_s": 1.0, "last_error": "e" * 300, "last_error_ago_s": 1.0}
 STORE = {"place": f"redis://{'r' * 100}:6379", "last_error": "WRONGTYPE " * 30, "trouble": None, "last_error_ago_s": 1.0, "is_connected": True,
-         "in_step": False, "queue": 1, "behind_s": 3.0, "last_success_ago_s": None}
+         "in_sync": False, "queue": 1, "lag_s": 3.0, "last_success_ago_s": None}
 
 
 def shown(browser: Any, width: int) -> Any:

@@ -45,7 +45,7 @@ async def refused(question):
     assert view.asked > 5
     assert storage.counts["read_from_start"] == 1
     assert "NOPERM" in storage.error
-    assert not storage.report(a.now())["in_step"]
+    assert not storage.report(a.now())["in_sync"]
     assert (SHOP_A in a.listed()) is (question == "write"), "what others write is still heard of"
     view.is_refusing = False
     await within(3.0, lambda: SHOP_A in a.listed() and ("SHOP", "b") in b.listed())

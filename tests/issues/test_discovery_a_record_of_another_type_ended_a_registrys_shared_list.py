@@ -102,7 +102,7 @@ async def all_is_well(nodes):
     assert nodes[0].table == nodes[1].table
     assert nodes[0].registry.lease("SHOP", "c").entry.instance.metadata == {"number": f"{number}"}
     for each in nodes:
-        assert each.storage.report(now())["in_step"]
+        assert each.storage.report(now())["in_sync"]
         assert (each.connection.losses, each.connection.report()["trouble"]) == (0, None)
     place = (await nodes[0].records.news(nodes[0].storage._place, everything=False, vouches=True)).place
     assert place == nodes[0].storage._place == nodes[1].storage._place, "what was read is not read again"

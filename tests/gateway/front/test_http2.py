@@ -555,7 +555,7 @@ async def test_idle_connections_and_those_that_ask_for_nothing_are_closed() -> N
         assert [ErrorCodes.NO_ERROR] * 2 == [await silent.goaway(), await client.goaway()]
 
 
-async def test_a_connection_ends_after_connection_requests() -> None:
+async def test_a_connection_ends_after_max_requests_per_connection() -> None:
     async with serving(echo, max_requests_per_connection=3) as front:
         client = await raw(front)
         for _ in range(2):
