@@ -13,6 +13,7 @@ import asyncio, atexit, os, signal, threading
 atexit.register(os.write, 1, b"the exit is over")
 from resilience.discovery import Registrant, Registration
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by who starts tests in the background
 may_leave, caller = threading.Event(), threading.main_thread()
 
 class Slow:
