@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from ..core.bulkhead import TOKEN
 from ..engine.compiled_text import CompiledText, in_flavour, lease
+from ..engine.fragments import relayed
 from ..engine.wrapper_spec import Flavour
 from .keyspace import MISSING, Keyspace
 
@@ -53,26 +54,7 @@ CALLS: Final = {
     Flavour.THREAD: "result = cell.call(*args, **kwargs)",
     Flavour.ASYNC: "result = await cell.call(*args, **kwargs)",
     Flavour.GENERATOR: "result = yield from cell.call(*args, **kwargs)",
-    Flavour.ASYNC_GENERATOR: """\
-source = own(cell.call(*args, **kwargs))
-step = source.__anext__()
-try:
-    while True:
-        item = await step
-        step = None  # an athrow() keeps the exception
-        try:
-            sent = yield item
-        except GeneratorExit:
-            raise
-        except BaseException as injected:
-            step = source.athrow(injected)
-        else:
-            step = source.asend(sent)
-except StopAsyncIteration:
-    pass
-except BaseException:
-    await close(source)
-    raise""",
+    Flavour.ASYNC_GENERATOR: relayed("cell.call(*args, **kwargs)", "pass"),
 }
 
 _DROPPED: Final = """\

@@ -292,9 +292,10 @@ PASS_ON: Final = {
         Flavour.ASYNC_BLOCK: "return error.result", Flavour.GENERATOR: f"{_FIRST_ITEM} result",
         Flavour.ASYNC_GENERATOR: _FIRST_ITEM}.items()}
 
-# As in RESCUE, but what the consumer sends and throws reaches the other target too.
-_ELSEWHERE: Final = {**RESCUE, Flavour.ASYNC_GENERATOR: """\
-source = own(fall_back(error, args, kwargs))
+def relayed(call: str, end: str) -> str:
+    """Run the async generator of *call*, with what the consumer sends and throws, and do *end* after its last item."""
+    return f"""\
+source = own({call})
 step = source.__anext__()
 try:
     while True:
@@ -309,9 +310,14 @@ try:
         else:
             step = source.asend(sent)
 except StopAsyncIteration:
-    return
-finally:
-    await close(source)"""}
+    {end}
+except BaseException:
+    await close(source)
+    raise"""
+
+
+# As in RESCUE, but what the consumer sends and throws reaches the other target too.
+_ELSEWHERE: Final = {**RESCUE, Flavour.ASYNC_GENERATOR: relayed("fall_back(error, args, kwargs)", "return")}
 
 # What fails at the first target of a failover, or is refused, goes on to others as it would to a fallback.
 FAIL_OVER: Final = {flavour: text.replace("fall_back(error, ", "fail_over(error, event, started, ")
