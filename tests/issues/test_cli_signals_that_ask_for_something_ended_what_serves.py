@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import signal
 import subprocess
 import sys
@@ -15,11 +16,12 @@ import pytest
 
 from resilience import Registry, cli
 from resilience.config import Document
-from resilience.discovery.registry.server import Reloads, load
+from resilience.discovery.registry.server import load, reload
 from resilience.gateway import Gateway, server
 from resilience.gateway.config import read
 from resilience.gateway.listeners import Listeners
 from resilience.gateway.registry_host import RegistryHost
+from resilience.gateway.reloads import Reloads
 from resilience.gateway.supervision.supervisor import Supervisor
 from resilience.gateway.supervision.worker import Answers
 from resilience.gateway.supervision.worker_process import _CODE
@@ -99,14 +101,14 @@ async def test_a_registry_reads_its_file_again_all_or_nothing(
         file.write_text(REGISTRY.format(port=port, most=most))
 
     async def reloaded() -> Any:
-        reloads.begin()
-        reloads.begin()
-        await asyncio.gather(*reloads._under_way)
+        reloads.soon("the registry's configuration")
+        reloads.soon("the registry's configuration")
+        await asyncio.gather(*reloads.jobs)
         return host.application.registry.settings.max_instances
 
     write(ports[0], 7)
     host = RegistryHost(load(file))
-    reloads = Reloads(host, listeners, lambda: load(file))
+    reloads = Reloads(functools.partial(reload, host, listeners, lambda: load(file)), asyncio.Lock())
     host.start()
     await listeners.change([host.served()])
     write(ports[1], 8)

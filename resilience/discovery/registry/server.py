@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 import os
 import signal
 from collections.abc import Callable
@@ -17,12 +16,11 @@ from collections.abc import Callable
 from ...config import Document
 from ...errors import ConfigError
 from ...gateway.config.registry import RegistryConfig, read_registry_file
-from ...gateway.listeners import Listeners, ServeError
+from ...gateway.listeners import Listeners
 from ...gateway.open_files import allow_open_files
 from ...gateway.registry_host import RegistryHost
+from ...gateway.reloads import Reloads
 from ...gateway.server import STOPPING, listen, log_to_stderr, new_loop, settle_memory, signals_heard
-
-_logger = logging.getLogger(__name__)
 
 
 def load(path: str | os.PathLike[str]) -> RegistryConfig:
@@ -42,30 +40,20 @@ def load(path: str | os.PathLike[str]) -> RegistryConfig:
     return config
 
 
-class Reloads:
-    """Reads the configuration of a registry again and puts it in force, all or nothing. Of one event loop."""
+async def reload(host: RegistryHost, listeners: Listeners, read: Callable[[], RegistryConfig]) -> None:
+    """Read the configuration of a registry again and put it in force, all or nothing.
 
-    def __init__(self, host: RegistryHost, listeners: Listeners, read: Callable[[], RegistryConfig]) -> None:
-        self._host, self._listeners, self._read = host, listeners, read
-        self._lock = asyncio.Lock()
-        self._under_way: set[asyncio.Task[None]] = set()
+    Args:
+        host: Has the registry.
+        listeners: Has its listener.
+        read: Reads the configuration.
 
-    def begin(self) -> None:
-        """Reload once those are over that were asked for before, and log how that went."""
-        job = asyncio.get_running_loop().create_task(self._reload())
-        self._under_way.add(job)
-        job.add_done_callback(self._under_way.discard)
-
-    async def _reload(self) -> None:
-        async with self._lock:
-            try:
-                config = await asyncio.to_thread(self._read)
-                await self._listeners.change([self._host.served(config)], functools.partial(self._host.change, config))
-            except (ConfigError, ServeError) as error:
-                for mistake in getattr(error, "mistakes", (error,)):
-                    _logger.error("the configuration stays as it is: %s", mistake)
-            else:
-                _logger.warning("reloaded the registry's configuration, as SIGHUP asks for")
+    Raises:
+        ConfigError: It has mistakes.
+        ServeError: Its port is taken.
+    """
+    config = await asyncio.to_thread(read)
+    await listeners.change([host.served(config)], functools.partial(host.change, config))
 
 
 def run(config: RegistryConfig, read: Callable[[], RegistryConfig], *, ready: Callable[[], None] | None = None) -> None:
@@ -85,9 +73,10 @@ def run(config: RegistryConfig, read: Callable[[], RegistryConfig], *, ready: Ca
     async def main() -> None:
         stop, host = asyncio.Event(), RegistryHost(config)
         listeners = Listeners(drain_s=config.listener.drain_timeout)
-        reloads = Reloads(host, listeners, read)
+        reloads = Reloads(functools.partial(reload, host, listeners, read), asyncio.Lock())
+        asked = functools.partial(reloads.soon, "the registry's configuration, as SIGHUP asks for")
         try:
-            with signals_heard({**dict.fromkeys(STOPPING, stop.set), signal.SIGHUP: reloads.begin}):
+            with signals_heard({**dict.fromkeys(STOPPING, stop.set), signal.SIGHUP: asked}):
                 host.start()
                 await listen([host.served()], stop, ready, listeners)
         finally:

@@ -34,6 +34,7 @@ from ..config.changes import refuse_unchangeable
 from ..config.file import log_hints, read_for_start
 from ..listeners import Served, ServeError, check_free
 from ..open_files import allow_open_files
+from ..reloads import Reloads
 from .all_workers import ORDER_S, distribute, reopen_logs, send_clients_away
 from .configuration_file import ConfigurationFile
 from .embedded_registry import EmbeddedRegistry
@@ -102,10 +103,10 @@ class Supervisor:
         self._lock = aiorwlock.RWLock(fast=True)
         self._orders: dict[str, str] = {}  # by the command's key: those that hold until another one
         self._jobs: set[asyncio.Task[None]] = set()
-        self._reload_waits = False  # for its turn
         self.registry = EmbeddedRegistry()
         self._ports = ReservedPorts()
         self.fleet = Fleet(self)
+        self._reloads = Reloads(self.read_again, self.fleet.lock)
 
     @property
     def is_stopping(self) -> bool:
@@ -259,26 +260,13 @@ class Supervisor:
         return self._from.watched(lambda: self.reload_soon(f"the file {self.file}, which has changed"))
 
     def reload_soon(self, what: str) -> None:
-        """Reload the file, and log how that went. One that waits for its turn is for all who ask until then.
+        """Reload the file, and log how that went; see Reloads.
 
         Args:
             what: What is reloaded, and why, for the log.
         """
-
-        async def reload() -> None:
-            try:
-                async with self.fleet.lock:
-                    self._reload_waits = False
-                    await self.read_again()
-            except ConfigError as error:
-                for mistake in getattr(error, "mistakes", (error,)):
-                    _logger.error("the configuration stays as it is: %s", mistake)
-            else:
-                _logger.warning("reloaded %s", what)
-
-        if not self.is_stopping and not self._reload_waits:
-            self._reload_waits = True
-            self._begin(reload())
+        if not self.is_stopping:
+            self._reloads.soon(what)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         job = asyncio.ensure_future(work)
