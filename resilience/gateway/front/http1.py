@@ -119,7 +119,9 @@ class Http1Connection(asyncio.Protocol):
         """The deadline has passed."""
         self.deadline = inf
         if self._closing or (self._exchange is None and self.writable is not None):
-            if self._taking is not None and self._taking.goes_on():
+            if self._taking is None and self.transport.is_closing():
+                self._await_taking()
+            elif self._taking is not None and self._taking.goes_on():
                 self.deadline = now + self.front.settings.client_timeout
             else:
                 self._abort()
@@ -432,7 +434,7 @@ class Http1Connection(asyncio.Protocol):
         """Close it once what was written is sent, or after a while."""
         self._closing = True
         if not self.gone:
-            self._await_taking()
+            self._taking, self.deadline = None, 0.0  # most are gone before anybody looks
             self.transport.close()
         self._wake()
 

@@ -1,8 +1,8 @@
 """A listener: sockets that take connections in for a front.
 
-Plain connections are accepted by the event loop itself. Those that begin with something else, a PROXY header or a
-handshake of TLS, are accepted here: each has a task until its first request could come, within header_timeout, and what
-it counts for is given back if it does not get so far.
+Plain connections are accepted by the event loop itself, some at a time. Those that begin with something else, a PROXY
+header or a handshake of TLS, are accepted here: each has a task until its first request could come, within
+header_timeout, and what it counts for is given back if it does not get so far.
 
 At the end, whoever waits to be accepted is taken in, too. For its client such a connection is established, and has
 perhaps had a request sent over it, which a reset would lose; but it was not ready when the loop looked last.
@@ -27,6 +27,9 @@ from .proxy_protocol import MAX_BYTES, Proxied, ProxyProtocolError, header_lengt
 from .tls import TlsContexts
 
 BACKLOG: Final = 1024
+#: Connections that a socket takes in for each turn of the event loop. With all that wait, a flood of new clients would
+#: hold up those that are there; with one, as libuv does it, a loop whose turns are long would let new ones wait.
+ACCEPTED_AT_ONCE: Final = 8
 #: How long nothing is accepted after the process ran out of file descriptors.
 _REST_S: Final = 0.1
 #: That it has is not said again before so many seconds have passed.
@@ -109,7 +112,8 @@ class Listener:
         front, self._listening = self.front, sockets
         LISTENING.add(self)
         if self._is_plain:
-            for each in sockets:
+            handles = [each if turn == 0 else each.dup() for each in sockets for turn in range(ACCEPTED_AT_ONCE)]
+            for each in handles:  # of which uvloop accepts one connection at each a turn
                 server = await front.loop.create_server(lambda: Http1Connection(front), sock=each, backlog=BACKLOG)
                 self._servers.append(server)
         else:
@@ -168,7 +172,7 @@ class Listener:
             self.front.loop.add_reader(listening, self._accept, listening)
 
     def _accept(self, listening: socket.socket) -> None:
-        for _ in range(BACKLOG):
+        for _ in range(ACCEPTED_AT_ONCE):
             try:
                 accepted, peer = listening.accept()
             except OSError as error:  # BlockingIOError: there are no more
@@ -200,25 +204,24 @@ class Listener:
     async def _arrive(self, accepted: socket.socket, peer: tuple[str, int]) -> None:
         """Read what comes before the first request, and make a connection of it."""
         front, loop = self.front, self.front.loop
-        connection = None
+        connection, arrived = None, False
         try:
             async with asyncio.timeout(front.settings.header_timeout):
                 told = await _told(loop, accepted) if self._has_proxies and front.clients.is_trusted(peer[0]) else None
                 connection = Http1Connection(front, told)
                 if not connection.peer.enter(told.client[0] if told else peer[0], front.clients):
-                    accepted.close()
                     return
                 context = None if self.tls is None else self.tls.current(loop.time())
                 await loop.connect_accepted_socket(
                     lambda: connection, accepted, ssl=context,
                     ssl_shutdown_timeout=None if context is None else _SHUTDOWN_S)
+                arrived = True
         except (OSError, ProxyProtocolError) as error:  # TimeoutError and SSLError are such
             self._came_to_nothing(error, peer[0])
-        except BaseException:
-            accepted.close()
-            raise
         finally:
-            if connection is None or not connection.is_made:
+            if not arrived and connection is not None and connection.is_made:
+                connection.connection_lost(None)  # made, and cancelled in the same turn; uvloop does not tell it
+            elif not arrived:
                 accepted.close()
                 if connection is not None:
                     connection.peer.leave()
