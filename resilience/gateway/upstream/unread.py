@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import select
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 #: Windows has none, and has to do without.
 _poll: Any = getattr(select, "poll", None)
@@ -18,20 +19,29 @@ _poll: Any = getattr(select, "poll", None)
 class Unread:
     """Knows whether something has come over one connection, its end included. Of one event loop."""
 
-    __slots__ = ("_ask",)
+    __slots__ = ("_ask", "_transport")
 
     def __init__(self, transport: asyncio.BaseTransport) -> None:
-        """Ask nothing yet.
+        """Ask nothing yet: most connections to a sick endpoint are never asked.
 
         Args:
             transport: Of the connection, which is open whenever somebody asks.
         """
-        sock = transport.get_extra_info("socket")
-        self._ask: Any = None
-        if sock is not None and _poll is not None:
-            poll = _poll()
-            poll.register(sock.fileno(), select.POLLIN)
-            self._ask = poll.poll
+        self._transport = transport
+        self._ask: Callable[[int], list[Any]] | None = None
 
     def __bool__(self) -> bool:
-        return self._ask is not None and bool(self._ask(0))
+        ask = self._ask
+        if ask is None:
+            ask = self._ask = _asking(self._transport)
+        return bool(ask(0))
+
+
+def _asking(transport: asyncio.BaseTransport) -> Callable[[int], list[Any]]:
+    """What says, within so many milliseconds, what there is to read; nothing, where nobody can tell."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or _poll is None:
+        return lambda _: []
+    poll = _poll()
+    poll.register(sock.fileno(), select.POLLIN)
+    return cast("Callable[[int], list[Any]]", poll.poll)
