@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, MutableMapping
 from concurrent.futures import Executor
 from contextlib import aclosing
-from itertools import chain
 from typing import Any, Final, TypeVar
 
 import attrs
@@ -25,7 +24,8 @@ from prometheus_client.registry import Collector as PrometheusCollector
 from .core.checks import number
 from .errors import ConfigError
 from .metrics import hystrix, stream
-from .metrics.prometheus import Collector, exposition
+from .metrics.exposition import Exposition
+from .metrics.prometheus import Collector
 from .metrics.protocols import Sources
 from .registry import default_registry
 
@@ -159,6 +159,7 @@ class Telemetry:
                 raise ConfigError(f"{name} {mistake}", name)
         self._registry, self._executor = registry, executor
         self._collector, self._collectors = Collector(registry), tuple(collectors)
+        self._expositions: dict[str, Exposition] = {}  # by the type of what they write
         hystrix_encoder, own_encoder = hystrix.Encoder(), stream.Encoder()
 
         def ticker(messages: Callable[[], Iterator[str]], every: float = interval,
@@ -232,8 +233,10 @@ class Telemetry:
     async def _metrics(self, scope: Scope, send: Send) -> None:
         accept = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"), "")
         encode, content_type = choose_encoder(accept)
-        parts = chain(self._collector.in_parts(), (collector.collect() for collector in self._collectors))
-        text = exposition(parts, encode)
+        exposition = self._expositions.get(content_type)
+        if exposition is None:
+            exposition = self._expositions[content_type] = Exposition(encode)
+        text = exposition.text(self._collector, (collector.collect() for collector in self._collectors))
         if self._executor is None:
             pieces = [piece async for piece in _in_turn(text) if piece]
         else:

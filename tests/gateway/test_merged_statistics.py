@@ -6,14 +6,12 @@ import asyncio
 import json
 import marshal
 import random
-import re
 from types import SimpleNamespace
 from typing import Any
 
 import attrs
 import pytest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.exposition import choose_encoder
 
 from resilience import CircuitBreaker, Registry, command
 from resilience.core.histogram import RollingHistogram, latency_of
@@ -25,7 +23,7 @@ from resilience.gateway.supervision.report import family, lifetime, recent, roll
 from resilience.gateway.supervision.restarts import FIRST_S, LONGEST_S, STABLE_S, Restarts
 from resilience.gateway.supervision.worker_process import WorkerProcess, WorkerSilentError
 from resilience.metrics import hystrix, stream
-from resilience.metrics.prometheus import Collector, exposition
+from resilience.metrics.prometheus import Collector
 from resilience.testing import virtual_time
 
 
@@ -219,19 +217,6 @@ def test_a_worker_that_answers_in_parts_is_slow_and_not_silent() -> None:
     for parts in (0, 9):
         with pytest.raises(WorkerSilentError):
             virtual_time(asked(parts, 1.1))
-
-
-@pytest.mark.parametrize("accept", ["", "application/openmetrics-text; version=1.0.0"])
-def test_the_text_that_is_made_in_parts_is_that_of_the_whole(accept: str) -> None:
-    clock, registry = Clock(), Registry(clock=Clock())
-    for number in range(5):
-        service(registry, clock, f'odd "{number}"\n# TYPE')(0.1, number % 2 == 0)
-    encode, _ = choose_encoder(accept)
-    collector = Collector(registry)
-    assert encode(collector) == b"".join(exposition(collector.in_parts(), encode))
-    empty = Collector(Registry())
-    assert encode(empty) == b"".join(exposition(empty.in_parts(), encode))
-    assert not re.search(rb"# TYPE .*# TYPE", encode(empty))
 
 
 def test_a_worker_that_dies_once_is_started_at_once_and_one_that_cannot_live_ever_more_rarely() -> None:
