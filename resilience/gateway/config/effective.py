@@ -17,6 +17,7 @@ from ...core.http_status import HttpStatus
 from ...policies.order import setting_kits
 from ..services.service_command import USUAL
 from .file import GatewayConfig
+from .private import PRIVATE_KEYS
 from .registry import LISTENER_KEYS, RegistryConfig
 from .services import ServiceConfig
 
@@ -65,7 +66,7 @@ def lines(config: GatewayConfig, document: Document, *, workers: int | None = No
     for index, route in enumerate(config.routes):
         yield from _table("[[routes]]", route, document, ("routes", index))
     if config.private is not None:
-        yield from _table("[private]", config.private.settings, document, ("private",))
+        yield from _table("[private]", config.private.settings, document, ("private",), only=PRIVATE_KEYS)
         for index, route in enumerate(config.private.routes):
             yield from _table("[[private.routes]]", route, document, ("private", "routes", index))
 

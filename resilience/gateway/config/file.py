@@ -60,6 +60,7 @@ class GatewayConfig:
         services: By name.
         compositions: By name.
         routes: In the order of the file, which means nothing: the most specific wins.
+        other_routes: Names of the other listener's routes, if this is what of_private_listener() gives.
     """
 
     gateway: GatewaySettings = attrs.field(factory=GatewaySettings)
@@ -76,13 +77,15 @@ class GatewayConfig:
     services: dict[str, ServiceConfig] = attrs.field(factory=dict)
     compositions: dict[str, CompositionConfig] = attrs.field(factory=dict)
     routes: tuple[RouteConfig, ...] = ()
+    other_routes: tuple[str, ...] = ()
 
     def __attrs_post_init__(self) -> None:
         for path, message in conflicts_in(
                 gateway=self.gateway, private=self.private, filters=self.filters, services=self.services,
                 compositions=self.compositions, routes=dict(enumerate(self.routes)), access_log=self.access_log,
                 shedding=self.shedding, shares=self.shared is not None,
-                route_names=[*names_of(self.routes), *names_of(() if self.private is None else self.private.routes)]):
+                route_names=[*names_of(self.routes), *self.other_routes,
+                             *names_of(() if self.private is None else self.private.routes)]):
             raise ConfigError(message, str(path[-1]))
         self.of_private_listener()
 
@@ -169,7 +172,8 @@ class GatewayConfig:
         """The private listener as a gateway's whole configuration; None if there is none."""
         if self.private is None:
             return None
-        return attrs.evolve(self, gateway=self.private.settings, routes=self.private.routes, private=None)
+        return attrs.evolve(self, gateway=self.private.settings, routes=self.private.routes, private=None,
+                            other_routes=tuple(names_of(self.routes)))
 
 
 def load(path: str | os.PathLike[str]) -> GatewayConfig:

@@ -12,12 +12,16 @@ from typing import Final
 import attrs
 
 from ...config import Document
+from ...config.hints import unknown
 from ...config.mistakes import shown
 from .filters import FilterConfig, filter_conflicts
 from .listeners import GatewaySettings
 from .routes import RouteConfig, conflicts
 
 _ROUTES: Final = "routes"
+#: Keys of [gateway] that are about both listeners, and stand there alone.
+_OF_BOTH: Final = ("drain_timeout", "filter_modules")
+PRIVATE_KEYS: Final = tuple(each.name for each in attrs.fields(GatewaySettings) if each.name not in _OF_BOTH)
 
 
 @attrs.frozen(kw_only=True)
@@ -51,8 +55,13 @@ def read_private(document: Document, services: list[str], compositions: list[str
         return None
     if "bind" not in table:
         document.mistake(("private", "bind"), "is missing: a private listener needs an address of its own")
+    for name in [*table]:
+        if name in _OF_BOTH:
+            document.mistake(("private", name), "is about both listeners: write it in [gateway]")
+        elif name not in PRIVATE_KEYS and name != _ROUTES:
+            document.mistake(("private", name), unknown(name, (*PRIVATE_KEYS, _ROUTES), path=("private",)))
     settings = document.structure(
-        GatewaySettings, "private", given={name: value for name, value in table.items() if name != _ROUTES})
+        GatewaySettings, "private", given={name: table[name] for name in PRIVATE_KEYS if name in table})
     listed = table.get(_ROUTES, [])
     if not isinstance(listed, list) or not listed or not all(isinstance(each, Mapping) for each in listed):
         document.mistake(("private", _ROUTES), "must be a list of tables ([[private.routes]]), and have at least one")

@@ -94,8 +94,11 @@ def read_embedded(document: Document) -> RegistryConfig | None:
     if "registry" not in document.data:
         return None
     table = document.table("registry")
-    own = {name: value for name, value in table.items() if name not in TABLES[1:]}
-    return _read(document, ("registry",), own, table)
+    settings = [each.name for each in attrs.fields(RegistrySettings)]
+    for name in table:
+        if name not in (*settings, *TABLES[1:]):
+            document.mistake(("registry", name), unknown(name, (*settings, *TABLES[1:])))
+    return _read(document, ("registry",), {name: table[name] for name in settings if name in table}, table)
 
 
 def _read(document: Document, above: tuple[str, ...], own: Mapping[str, Any],

@@ -14,6 +14,7 @@ from .compositions import CompositionConfig
 from .identity import IdentityHeaders
 from .listeners import AdminSettings, GatewaySettings
 from .observing import AccessLogSettings, TracingSettings
+from .private import PRIVATE_KEYS
 from .process import ProcessSettings
 from .registry import LISTENER_KEYS, PeerSettings, RegistryConfig, TokenSettings
 from .routes import RouteConfig
@@ -78,7 +79,8 @@ def _command() -> dict[str, Any]:
 def _private() -> dict[str, Any]:
     found = class_schema(GatewaySettings)
     routes = {"type": "array", "minItems": 1, "items": {"$ref": "#/definitions/route"}}
-    return {**found, "required": ["bind", "routes"], "properties": {**found["properties"], "routes": routes}}
+    own = {name: found["properties"][name] for name in PRIVATE_KEYS}
+    return {**found, "required": ["bind", "routes"], "properties": {**own, "routes": routes}}
 
 
 def _registry() -> dict[str, Any]:
