@@ -20,7 +20,7 @@ from ..limits.rate_fields import limit_field, policy_field
 from ..limits.request_limit import MAX_KEYS, limit_named, policy_of
 from ..limits.shared_limit import WHEN_UNAVAILABLE, LimitUnavailableError, shared_limit_named
 from ..logs.observed_request import ObservedRequest
-from ..messages.content import decoded, may_be_json
+from ..messages.content import check_charset, decoded, may_be_json
 from ..messages.exchange import Header
 from ..messages.json_pointer import member_mistake
 from ..messages.json_text import MOST_VALUES, parse
@@ -137,6 +137,7 @@ def _value_of(body: bytes, headers: list[Header]) -> Any:
     """
     text = decoded(body, headers, _MAX_REQUEST_BODY)
     try:
+        check_charset(headers)
         return parse(text, max_values=MOST_VALUES, half_pairs=True) if text else None
     except UnreadableBodyError:
         if may_be_json(headers):

@@ -25,7 +25,7 @@ from ..config.checks import checked, one_of
 from ..filters.context import FilterContext, FilterError
 from ..filters.declare import FilterDeclaration, FilterKind, FilterPart
 from ..filters.fields import Fields
-from ..messages.content import ACCEPTED, decoded, is_json, media_type, prefers_gzip
+from ..messages.content import ACCEPTED, check_charset, decoded, is_json, media_type, prefers_gzip
 from ..messages.exchange import Header
 from ..messages.framing import EMPTY
 from ..messages.json_text import MAX_VALUES, parse
@@ -130,6 +130,7 @@ class Checks:
     def body_fault(self, body: bytes, headers: Sequence[Header], schema: Schema) -> Fit | None:
         """What is wrong with a whole *body*; None if nothing is."""
         try:
+            check_charset(headers)
             value = parse(decoded(body, headers, self.max_body), max_values=self.max_values)
         except UnreadableBodyError as error:
             return Fit(error.status, error.detail)

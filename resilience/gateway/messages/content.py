@@ -20,6 +20,9 @@ ACCEPTED: Final = {"accept-encoding": "gzip, deflate"}
 #: Headers that say something of the bytes of a body, beside its length: of one coding, of one version of it.
 OF_THE_BYTES: Final = frozenset({
     b"content-encoding", b"accept-ranges", b"content-md5", b"digest", b"content-digest", b"repr-digest"})
+#: Character sets in which the ASCII characters, of which JSON's structure consists, are those of UTF-8.
+_CHARSET: Final = re.compile(
+    rb"charset\s*=\s*[\"']?(?:utf-?8|(?:us-)?ascii|iso-?8859-\d+|latin-?\d|windows-125\d)[\"']?\s*(?:;|$)", re.I).match
 _QUALITY: Final = re.compile(rb"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)").fullmatch
 
 
@@ -39,6 +42,12 @@ class BrokenCodingError(CodingError):
 
 class SeveralTypesError(UnreadableBodyError):
     """The message has several media types, of which each reader takes another."""
+
+
+class UnknownCharsetError(UnreadableBodyError):
+    """The message says that its JSON is no UTF-8, which some readers heed."""
+
+    status = 415
 
 
 class TooLargeError(CodingError):
@@ -71,9 +80,23 @@ def may_be_json(headers: Iterable[Header]) -> bool:
 
 
 def check_type(headers: Iterable[Header]) -> None:
-    """Raise SeveralTypesError if a message says several media types of its body."""
-    if has_several_types(headers):
+    """Raise UnreadableBodyError if a message says several media types of its JSON, or another character set."""
+    lines = list(headers)
+    if has_several_types(lines):
         raise SeveralTypesError("there must be one Content-Type")
+    check_charset(lines)
+
+
+def check_charset(headers: Iterable[Header]) -> None:
+    """Raise UnknownCharsetError if some readers would not read JSON as UTF-8, since its type names a character set.
+
+    JSON has no such parameter (RFC 8259, 11), and most ignore it. Who heeds it reads other names and values: in UTF-7,
+    ``+AGE-`` is the letter a.
+    """
+    for value in header_values(headers, b"content-type"):
+        for found in re.finditer(rb"charset", value, re.I):
+            if not _CHARSET(value, found.start()):
+                raise UnknownCharsetError("JSON must be in UTF-8, and its Content-Type name no other character set")
 
 
 def is_json(media: str | None) -> bool:
