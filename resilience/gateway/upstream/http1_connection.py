@@ -375,6 +375,8 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
+        if self._interim:  # which has none (RFC 9112, 6.3); llhttp knows that of the statuses up to 103
+            raise ValueError
         if self.complete:
             self._surplus = True
             return
