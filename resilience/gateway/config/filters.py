@@ -89,12 +89,6 @@ class FilterConfig:
         assert found is not None
         return found
 
-    @property
-    def body(self) -> int | None:
-        """Bytes of a body that it needs before it runs; None: it needs none."""
-        needed: int | None = getattr(self.target, "needs_body", self.declaration.body)
-        return needed
-
     @classmethod
     def of(cls, target: Any, *, name: str | None = None, **said: Any) -> FilterConfig:
         """A filter of code.

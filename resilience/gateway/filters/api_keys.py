@@ -24,7 +24,7 @@ from ..config.checks import checked
 from ..config.observing import header_mistake
 from .context import FilterContext, Identity
 from .declare import FilterHost, inbound_filter
-from .identity import absent, invalid, single
+from .identity import absent, bearer, invalid, single
 from .watched_file import WatchedFile
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
@@ -191,8 +191,7 @@ class _Checking:
         settings, request = self._settings, context.request
         found = single(context, settings.header)
         if found is not None and self._is_bearer:
-            scheme, _, key = found.partition(" ")
-            found = key.strip(" ") if scheme.lower() == "bearer" else None
+            found = bearer(found)
         if found is not None and not settings.forward_key:
             del request.headers[settings.header]
         if settings.query is None or context.refusal is not None:

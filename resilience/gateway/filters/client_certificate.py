@@ -110,7 +110,7 @@ class ClientCertificates:
         request = context.request
         if self.header is None or not host.addresses.is_trusted(request.peer or ""):
             return request.certificate
-        value = single(context, self.header)
+        value = single(context, self.header, as_written=True)
         del request.headers[self.header]
         if not value:
             return None

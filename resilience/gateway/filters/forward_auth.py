@@ -20,12 +20,14 @@ from ..config.contents import contents_by, of_files
 from ..config.identity import own_header_mistake
 from ..config.observing import header_mistake
 from ..messages.exchange import Header, Request, UpstreamError
+from ..messages.headers import folded
 from ..messages.problem import problem_of
 from ..services.service import Service
 from ..subrequest import Answer, asked
 from .asked_url import service_of, target_of, url_mistake
 from .context import FilterContext, FilterResponse, Identity, Refusal
 from .declare import FilterHost, inbound_filter
+from .identity import single
 
 _GIVEN_TO_CLIENTS: Final = frozenset({301, 302, 303, 307, 308, 401, 403})
 _NEVER_SENT: Final = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "expect"})
@@ -123,11 +125,17 @@ class _Asking:
     def __init__(self, settings: ForwardAuth, service: Service, target: bytes) -> None:
         self._settings, self._service, self._target = settings, service, target
         self._sent = frozenset(each.lower().encode() for each in settings.send_headers)
+        self._spelt = frozenset(map(folded, self._sent))
         self._copied = frozenset(each.lower().encode() for each in settings.copy_headers)
         self._given = frozenset(each.lower().encode() for each in settings.answer_headers)
 
     async def run(self, context: FilterContext) -> None:
         """Ask, and do as the answer says."""
+        single(context, "authorization")
+        if context.refusal is not None:
+            return
+        lines = context.request.headers.lines  # of another spelling the one who is asked may know nothing
+        lines[:] = [line for line in lines if line[0] in self._sent or folded(line[0]) not in self._spelt]
         request = Request(method="GET", target=self._target, host=None, headers=self._headers(context))
         try:
             answer = await asked(self._service, request, self._settings.max_body)

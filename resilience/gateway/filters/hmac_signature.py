@@ -31,8 +31,9 @@ from ...errors import ConfigError
 from ..config.checks import checked, filled
 from ..config.contents import contents_by, of_secrets
 from ..config.secrets import secret_of, secret_place
+from ..messages.headers import values_of
 from .context import FilterContext, FilterRequest, Identity
-from .declare import FilterHost, inbound_filter
+from .declare import FilterDeclaration, FilterHost, FilterKind, FilterPart, inbound_filter
 from .identity import absent, invalid, single
 from .seen_signatures import SignatureMemory, memory_named
 
@@ -110,15 +111,10 @@ class HmacSignature:
     max_remembered: int = attrs.field(default=100_000, validator=number(least=1, most=10_000_000, whole=True))
     optional: bool = attrs.field(default=False, validator=flag)
 
-    @property
-    def needs_body(self) -> int:
-        """Bytes of a body that are taken in before the filter runs."""
-        return self.max_body
-
-    def bind(self, host: FilterHost) -> Callable[[FilterContext], None]:
-        """The filter, which is a plain function with a memory."""
+    def parts(self, host: FilterHost) -> Sequence[FilterPart]:
+        """The filters of signatures, and of bodies, which nobody has taken in whose signature does not hold."""
         return Signed(self, functools.partial(
-            memory_named, host.name, host.registry, once_in_force=host.once_in_force))
+            memory_named, host.name, host.registry, once_in_force=host.once_in_force), name=host.name).parts()
 
 
 class _Fields:
@@ -168,6 +164,13 @@ def _signed(result: VerifyResult) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
+def _is_spelt_twice(component: str, context: FilterContext) -> bool:
+    """Whether a service may take a header that is not signed (X_User) for one that is (X-User)."""
+    name = component.split('"')[1]
+    return not name.startswith("@") and len(values_of(context.request.headers.lines, name.encode("latin-1"))) > \
+        len(context.request.headers.all(name))
+
+
 def _own_memory(configure: Configure) -> SignatureMemory:
     memory = SignatureMemory()
     configure(memory)
@@ -175,18 +178,23 @@ def _own_memory(configure: Configure) -> SignatureMemory:
 
 
 class Signed:
-    """An ``hmac`` filter. For one event loop."""
+    """An ``hmac`` filter. For one event loop.
+
+    A body is taken in once its signature holds: strangers can have none kept. The signature counts as used when the
+    body has come, so that a request whose upload broke off can be sent again.
+    """
 
     def __init__(self, settings: HmacSignature, remembering: Callable[[Configure], SignatureMemory] | None = None, *,
-                 clock: Callable[[], float] = time) -> None:
+                 clock: Callable[[], float] = time, name: str = "") -> None:
         """A filter that has not run yet.
 
         Args:
             settings: Of the filter.
             remembering: Finds the memory that is to be told how long to remember; None: it has one of its own.
             clock: Seconds since 1970.
+            name: Of the filter.
         """
-        self._settings, self._clock = settings, clock
+        self._settings, self._clock, self._key = settings, clock, f"hmac {name}"
         self._keys = {key.id: key for key in settings.keys}
         self._verifier = HTTPMessageVerifier(signature_algorithm=HMAC_SHA256, key_resolver=_Secrets(settings.keys))
         self._verifier.max_clock_skew = datetime.timedelta(seconds=settings.leeway)
@@ -196,7 +204,15 @@ class Signed:
         settings = self._settings
         memory.configure(settings.window + settings.leeway, settings.max_remembered, self._clock())
 
-    def __call__(self, context: FilterContext) -> None:
+    def parts(self) -> Sequence[FilterPart]:
+        """The two filters that it is made of."""
+        declared = functools.partial(FilterDeclaration, kind=FilterKind.INBOUND, fail_closed=True, always=True)
+        return [FilterPart(call=self.check_signature, said=declared(name="signature")),
+                FilterPart(call=self.check_body, said=declared(
+                    name="body", body=self._settings.max_body, when=lambda context: self._key in context.attributes))]
+
+    def check_signature(self, context: FilterContext) -> None:
+        """Look at a request's signature; without a body, that is all."""
         signature, said = single(context, "signature"), single(context, "signature-input")
         if context.refusal is not None:
             return
@@ -207,8 +223,24 @@ class Signed:
             invalid(context, _CHALLENGE, "Signature and Signature-Input do not belong together")
             return
         result = self._verified(context)
-        if result is None:
-            return
+        if result is not None and context.request.length == 0:
+            self._admit(context, result)
+        elif result is not None:
+            context.attributes[self._key] = result
+
+    def check_body(self, context: FilterContext) -> None:
+        """Compare the body of a request, whose signature holds, with the digest that was signed."""
+        result, body = context.attributes.pop(self._key), context.request.body
+        try:
+            if body:
+                self._verifier.verify_body(_Message(context.request), [result], body)
+        except Exception:  # noqa: BLE001 - whatever the request has made the library raise, it is not valid
+            invalid(context, _CHALLENGE, "the body must have the Content-Digest that was signed")
+        else:
+            self._admit(context, result)
+
+    def _admit(self, context: FilterContext, result: VerifyResult) -> None:
+        """Let a request pass whose signature holds, unless that was used before."""
         key = self._keys[str(result.parameters["keyid"])]
         taken = self._seen.take(key.id, _signed(result), float(result.parameters["created"]), self._clock())
         if taken is None:
@@ -222,13 +254,14 @@ class Signed:
     def _verified(self, context: FilterContext) -> VerifyResult | None:
         """What a signature that holds says; None: it does not hold, and was refused."""
         settings = self._settings
-        body = context.request.body or b""
-        components = [*settings.components, *(["content-digest"] if body else [])]
+        components = [*settings.components, *(["content-digest"] if context.request.length else [])]
         try:
             results = self._verifier.verify(
                 _Message(context.request), max_age=datetime.timedelta(seconds=settings.window), expect_tag=settings.tag,
-                require_components=components, body=body if body else None)
+                require_components=components)
             (result,) = results
+            if any(_is_spelt_twice(component, context) for component in result.covered_components):
+                raise InvalidSignature("a header that is signed has another spelling, which is not")
             return result
         except Exception:  # noqa: BLE001 - whatever the request has made the library raise, it is not valid
             covered = " ".join(components)

@@ -6,15 +6,20 @@ not visible ASCII, are percent-encoded in each item.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final
 from urllib.parse import quote
 
 from ..config.identity import IdentityHeaders
 from ..messages.exchange import Header
+from ..messages.headers import values_of
+from ..messages.named_values import header_values
 from .context import FilterContext, Identity
 from .fields import Fields
 
+#: The scheme, and nothing that could belong to the name of another one (RFC 9110, 5.6.2).
+_BEARER: Final = re.compile(r"bearer(?![!#$%&'*+.^_`|~0-9A-Za-z-])", re.IGNORECASE).match
 _SAFE: Final = "!#$&'()*+-./:<=>?@[]^_`{|}~"
 
 
@@ -61,13 +66,23 @@ def unauthenticated(context: FilterContext, detail: str) -> None:
     context.refuse(401, detail, [("www-authenticate", each) for each in context.challenges])
 
 
-def single(context: FilterContext, name: str) -> str | None:
+def single(context: FilterContext, name: str, *, as_written: bool = False) -> str | None:
     """The one value of a header; None: there is none. Several are refused, since two parties could read two of them.
 
-    A caller looks at context.refusal after None.
+    So they could if another spelling (X_Token) did not count. But *as_written* is what a proxy says for its clients,
+    whose own spellings it lets pass. A caller looks at context.refusal after None.
     """
-    values = context.request.headers.all(name)
+    wanted, lines = name.lower().encode("latin-1"), context.request.headers.lines
+    values = header_values(lines, wanted) if as_written else values_of(lines, wanted)
     if len(values) > 1:
         context.refuse(400, f"the request has more than one {name.title()}")
         return None
-    return values[0] if values else None
+    return values[0].decode("latin-1") if values else None
+
+
+def bearer(credentials: str) -> str | None:
+    """What stands after the word Bearer; None: the *credentials* are of another scheme.
+
+    Some readers take any white space for the end of the word. What they find must not pass as if it were nothing.
+    """
+    return credentials[6:].strip(" ") if _BEARER(credentials) else None

@@ -35,7 +35,7 @@ from ..messages.json_pointer import MISSING, found, parsed
 from .asked_url import service_of, url_mistake
 from .context import FilterContext, Identity
 from .declare import FilterHost, inbound_filter
-from .identity import absent, invalid, quoted, single
+from .identity import absent, bearer, invalid, quoted, single
 from .key_cache import KeyCache
 from .key_set import HMACS, KINDS, FileKeys, Key, KeysUnknownError, RemoteKeys
 
@@ -261,14 +261,10 @@ class Verifying:
         value = single(context, self._settings.header)
         if value is None:
             return None
-        if self._is_bearer:
-            scheme, _, token = value.partition(" ")
-            if scheme.lower() != "bearer":
-                return None
-            value = token.strip(" ")
-        if not self._settings.forward_token:
+        token = bearer(value) if self._is_bearer else value
+        if token is not None and not self._settings.forward_token:
             del context.request.headers[self._settings.header]
-        return value
+        return token
 
     async def _identity(self, token: str) -> Identity:
         now, digest = self._clock(), hashlib.sha256(token.encode("latin-1")).digest()

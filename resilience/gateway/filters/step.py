@@ -66,8 +66,7 @@ class Step:
 
     def __attrs_post_init__(self) -> None:
         said = self.said
-        body = self.config.body if said == self.config.declaration else said.body
-        self.name, self.when, self.body, self.always = self.config.name, said.when, body, said.always
+        self.name, self.when, self.body, self.always = self.config.name, said.when, said.body, said.always
 
     def begin(self) -> None:
         """Be in force."""

@@ -17,6 +17,7 @@ import attrs
 from ...errors import ConfigError
 from ..messages.content import is_json
 from ..messages.exchange import Header
+from ..messages.headers import values_of
 from ..messages.json_pointer import MISSING, escaped
 from ..messages.named_values import cookies
 from .documents import Documents
@@ -90,7 +91,8 @@ class Operation:
                     places[place] = _pairs(place, path, query, headers)
                 except UnreadableError as error:
                     return [Fault(f"/{place}", f"{error}")]
-            found += _parameter_faults(parameter, places[place], most - len(found))
+            pairs = places[place] if place != "header" else _spelt(parameter.name, headers)
+            found += _parameter_faults(parameter, pairs, most - len(found))
             if len(found) >= most:
                 break
         return found
@@ -294,6 +296,11 @@ def _pairs(place: str, path: Mapping[str, str], query: bytes, headers: Sequence[
     if place == "cookie":
         return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in cookies(headers)]
     return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+
+
+def _spelt(name: str, headers: Sequence[Header]) -> Pairs:
+    """The values of a request's header, in every spelling that a service may take for its *name*."""
+    return [(name, value.decode("latin-1")) for value in values_of(headers, name.encode("latin-1", "replace"))]
 
 
 def _parameter_faults(parameter: Parameter, pairs: Pairs, most: int) -> list[Fault]:

@@ -91,6 +91,12 @@ def folded(name: bytes) -> bytes:
     return name.translate(_FOLDED)
 
 
+def values_of(headers: Iterable[Header], name: bytes) -> list[bytes]:
+    """The values of a header, *name* in lower case, in every spelling that an upstream may take for it."""
+    size, wanted = len(name), folded(name)
+    return [value for each, value in headers if len(each) == size and (each == name or folded(each) == wanted)]
+
+
 def without(headers: Sequence[Header], names: frozenset[bytes]) -> list[Header]:
     """The *headers* but for those of these *names*, which are folded, and their aliases."""
     return [header for header in headers if header[0].translate(_FOLDED) not in names]

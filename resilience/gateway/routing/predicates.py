@@ -14,8 +14,9 @@ from typing import Any, Final
 
 import attrs
 
+from ..messages.headers import values_of
 from ..messages.inbound import RequestHead
-from ..messages.named_values import cookie_values, header_values, query_values
+from ..messages.named_values import cookie_values, query_values
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -159,7 +160,7 @@ class Predicates:
 
 def _check(kind: str, name: bytes, wanted: Wanted) -> Check:
     if kind == "header":
-        return lambda head: wanted.takes(header_values(head.headers, name))
+        return lambda head: wanted.takes(values_of(head.headers, name))
     if kind == "query":
         return lambda head: wanted.takes(list(query_values(head.query, name)))
     return lambda head: wanted.takes(list(cookie_values(head.headers, name)))
