@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import attrs
 
@@ -32,7 +32,7 @@ def url_mistake(value: Any) -> str | None:
         return wanted
     if url.username is not None or url.password is not None or "?" in value or "#" in value:
         return f"{wanted}, and nothing else"
-    if any(segment in (".", "..") for segment in url.path.split("/")) or "//" in url.path:
+    if any(segment in (".", "..") for segment in unquote(url.path).split("/")) or "//" in url.path:
         return f"{wanted}, and a base path without dot segments and empty ones"
     return None
 

@@ -26,7 +26,7 @@ from ..config.compositions import CompositionConfig, PartConfig
 from ..filters.context import FilterContext
 from ..filters.declare import endpoint_filter
 from ..filters.step import Step, step_of
-from ..messages.content import decoded, is_json, media_type
+from ..messages.content import ASKED_PLAIN, decoded, is_json, media_type
 from ..messages.exchange import Header, InvalidRequestError, Request, UpstreamError, UpstreamTooLargeError
 from ..messages.json_pointer import MISSING, found, parsed
 from ..messages.json_text import MalformedJsonError, parse, serialize
@@ -50,7 +50,7 @@ _NOT_FOR_PARTS: Final = frozenset({
     b"if-unmodified-since", b"content-type", b"content-encoding", b"content-length", b"content-range",
     b"content-language", b"content-location",
 })
-_FOR_PARTS: Final = ((b"accept", b"application/json"), (b"accept-encoding", b"identity"))
+_FOR_PARTS: Final = ((b"accept", b"application/json"), ASKED_PLAIN)
 
 
 def endpoints(config: GatewayConfig, services: Mapping[str, Service], registry: Registry,

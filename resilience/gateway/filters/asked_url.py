@@ -21,14 +21,14 @@ def url_mistake(value: Any) -> str | None:
 
 
 def service_of(url: str, timeout: float, ca_file: str | None) -> ServiceConfig:
-    """The service that a *url* is asked by, which has *timeout* seconds.
+    """The service that a *url* is asked by, which has *timeout* seconds, and for all of its answer twice as many.
 
     Raises:
         ConfigError: There is no such *ca_file*, or the URL has no port that there is.
     """
     parts = urlsplit(url)
     return ServiceConfig(endpoints=(f"{parts.scheme}://{parts.netloc}",), ca_file=ca_file, idle_timeout=timeout,
-                         command={"timeout": timeout})
+                         deadline=2 * timeout, command={"timeout": timeout})
 
 
 def target_of(url: str) -> bytes:

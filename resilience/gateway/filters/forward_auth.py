@@ -19,6 +19,7 @@ from ..config.checks import checked, meaningless
 from ..config.contents import contents_by, of_files
 from ..config.identity import own_header_mistake
 from ..config.observing import header_mistake
+from ..messages.content import ASKED_PLAIN
 from ..messages.exchange import Header, Request, UpstreamError
 from ..messages.headers import folded
 from ..messages.problem import problem_of
@@ -127,7 +128,7 @@ class _Asking:
         self._sent = frozenset(each.lower().encode() for each in settings.send_headers)
         self._spelt = frozenset(map(folded, self._sent))
         self._copied = frozenset(each.lower().encode() for each in settings.copy_headers)
-        self._given = frozenset(each.lower().encode() for each in settings.answer_headers)
+        self._given = frozenset(each.lower().encode() for each in settings.answer_headers) | {b"content-encoding"}
 
     async def run(self, context: FilterContext) -> None:
         """Ask, and do as the answer says."""
@@ -157,6 +158,8 @@ class _Asking:
         found = [line for line in asking.headers.lines
                  if line[0] in self._sent or line[0] in (b"x-forwarded-for", b"x-forwarded-proto")]
         target = f"{asking.path}?{asking.query}" if asking.query else asking.path
+        if b"accept-encoding" not in self._sent:
+            found.append(ASKED_PLAIN)
         return [*found, (b"x-forwarded-method", asking.method.encode()),
                 (b"x-forwarded-host", asking.host.encode("latin-1")), (b"x-forwarded-uri", target.encode("latin-1"))]
 

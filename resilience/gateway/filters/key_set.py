@@ -19,6 +19,7 @@ from jwt.algorithms import get_default_algorithms
 
 from ...errors import ResilienceError
 from ..config import ServiceConfig
+from ..messages.content import ASKED_PLAIN, decoded
 from ..messages.exchange import Request, UpstreamError
 from ..messages.problem import problem_of
 from ..subrequest import asked
@@ -147,8 +148,8 @@ class RemoteKeys:
                  service: ServiceConfig) -> None:
         self._service = host.service("keys", service)
         self._request = Request(method="GET", target=target_of(url), host=None,
-                                headers=[(b"accept", b"application/jwk-set+json, application/json")])
-        self._url, self._pinned, self._timeout = url, pinned, service.idle_timeout
+                                headers=[(b"accept", b"application/jwk-set+json, application/json"), ASKED_PLAIN])
+        self._url, self._pinned = url, pinned
         self._cache = cache
         self._flight: asyncio.Task[None] | None = None
         self.fetches = 0
@@ -193,15 +194,14 @@ class RemoteKeys:
     async def _fetch(self) -> None:
         self.fetches += 1
         try:
-            async with asyncio.timeout(self._timeout):
-                answer = await asked(self._service, self._request, MAX_SET_BYTES)
+            answer = await asked(self._service, self._request, MAX_SET_BYTES)
             if answer.status != 200:
                 raise ValueError(f"the answer is {answer.status}, and no set of keys")
-            self._cache.answered(keys_of(answer.body, self._pinned), asyncio.get_running_loop().time())
+            text = decoded(answer.body, answer.headers, MAX_SET_BYTES)
+            self._cache.answered(keys_of(text, self._pinned), asyncio.get_running_loop().time())
         except Exception as error:  # noqa: BLE001 - whatever is wrong, the last good keys stay
             self._cache.failed()
-            is_call = isinstance(error, (UpstreamError, ResilienceError, TimeoutError))
-            why = problem_of(error, "it").detail if is_call else error
+            why = problem_of(error, "it").detail if isinstance(error, (UpstreamError, ResilienceError)) else error
             _logger.error("%s gives no keys: %s", self._url, why)
         finally:
             self._flight = None

@@ -17,6 +17,8 @@ _WINDOWS: Final = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
 MOST_MEMBERS: Final = 100
 #: What an answer with the status 415 says of them (RFC 9110, 12.5.3).
 ACCEPTED: Final = {"accept-encoding": "gzip, deflate"}
+#: Asks for no coding: without it, a server may choose any (RFC 9110, 12.5.3).
+ASKED_PLAIN: Final = (b"accept-encoding", b"identity")
 #: Headers that say something of the bytes of a body, beside its length: of one coding, of one version of it.
 OF_THE_BYTES: Final = frozenset({
     b"content-encoding", b"accept-ranges", b"content-md5", b"digest", b"content-digest", b"repr-digest"})
