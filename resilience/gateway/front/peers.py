@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from ..client_addresses import ClientAddresses
+from ..client_addresses import ClientAddresses, network_of
 from .refusal import Refusal
 
 #: Addresses remembered for their rate; the oldest are forgotten, who then begin anew.
@@ -102,8 +102,8 @@ class Peer:
         """
         if self._counted or clients.is_trusted(address):
             return True
-        self._address = address
-        self._counted = self._peers.enter(address)
+        self._address = network_of(address)
+        self._counted = self._peers.enter(self._address)
         return self._counted
 
     def leave(self) -> None:
