@@ -11,12 +11,12 @@ after all if it has ended by then: what is given is whole, and nothing streams p
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ...drivers.async_timeouts import AsyncTimeout
-from ..messages.content import beginning
-from ..messages.event_stream import first_event, is_event_stream
+from ..messages.content import ContentDecoder
+from ..messages.event_stream import EventStreamReader, is_event_stream
 from ..messages.exchange import Exchange, Header, UpstreamError, UpstreamLateError, UpstreamStalledError
 from ..messages.request_body import within
 
@@ -165,18 +165,23 @@ async def with_first_item(exchange: Exchange, first: AsyncTimeout, idle: AsyncTi
 
 
 async def _item(exchange: Exchange, found: Resumed) -> None:
-    is_stream = is_event_stream(exchange.headers)
-    while not exchange.complete and len(found.begun) <= HELD_BYTES:
-        if _has_event(exchange, found.begun) if is_stream else found.begun:
-            return
+    has_event = _first_event_in(exchange.headers) if is_event_stream(exchange.headers) else bool
+    piece = found.begun
+    while not exchange.complete and len(found.begun) <= HELD_BYTES and not has_event(piece):
         await exchange.more()
-        found.begun += exchange.take()
+        piece = exchange.take()
+        found.begun += piece
 
 
-def _has_event(exchange: Exchange, begun: bytes) -> bool:
-    """Whether the first event of a stream has come; of one that nobody here can read, any byte."""
-    text = beginning(begun, exchange.headers, HELD_BYTES)
-    return bool(begun) if text is None else first_event(text) is not None
+def _first_event_in(headers: Sequence[Header]) -> Callable[[bytes], bool]:
+    """Says of the pieces of a stream whether its first event has come; of one that nobody can read, any byte."""
+    decoder, reader = ContentDecoder(headers, HELD_BYTES), EventStreamReader()
+
+    def has_come(piece: bytes) -> bool:
+        text = decoder.piece(piece)
+        return bool(piece) if text is None else next(reader.events(text), None) is not None
+
+    return has_come
 
 
 def _stopped() -> UpstreamStalledError:

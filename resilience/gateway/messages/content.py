@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 from .exchange import Header
 from .named_values import header_values
@@ -151,6 +151,45 @@ def beginning(body: bytes, headers: Iterable[Header], most: int) -> bytes | None
         return _undone(body, codings[0], most)[0]
     except TooLargeError:
         return None
+
+
+class ContentDecoder:
+    """Undoes the content coding of a body as it comes. Of one task."""
+
+    __slots__ = ("_left", "_members", "_undo", "_window")
+
+    def __init__(self, headers: Iterable[Header], most: int) -> None:
+        """Nothing has come yet.
+
+        Args:
+            headers: Of the message.
+            most: Bytes that are made of a coded body, at most.
+        """
+        codings = _codings(headers)
+        self._window = 0 if not codings else _WINDOWS.get(codings[0]) if len(codings) == 1 else None
+        self._left, self._members = most, 0
+        self._undo: Any = None
+
+    def piece(self, data: bytes) -> bytes | None:
+        """What the next piece of the body says without its content coding; None: nobody knows."""
+        if not self._window:
+            return data if self._window == 0 else None
+        plain = b""
+        while data and self._left > 0:
+            if self._undo is None:
+                self._undo, self._members = zlib.decompressobj(self._window), self._members + 1
+            try:
+                made = self._undo.decompress(data, self._left)
+            except zlib.error:
+                made, self._members = b"", MOST_MEMBERS + 1
+            if self._members > MOST_MEMBERS:
+                self._window = None
+                return None
+            plain, self._left = plain + made, self._left - len(made)
+            data = self._undo.unused_data
+            if self._undo.eof:
+                self._undo = None
+        return plain
 
 
 def _undone(body: bytes, coding: bytes, most: int) -> tuple[bytes | None, bool]:

@@ -45,7 +45,7 @@ class EventStreamReader:
     def __init__(self, most: float = inf) -> None:
         self._most = most
         self._is_begun = False
-        self._rest = b""  # a line that is not over
+        self._rest = bytearray()  # a line that is not over
         self._after_cr = False  # a LF in the beginning of the next piece belongs to the end of the last line
         self._is_cut = False  # the line that is not over was too long, and its beginning is gone
         self._name = b""
@@ -78,22 +78,27 @@ class EventStreamReader:
             return ()
         if self._after_cr:
             piece = piece.removeprefix(b"\n")
-        text = self._rest + piece
-        if not self._is_begun:
-            if _BOM.startswith(text):
-                self._rest = text
-                return ()  # that may become a byte order mark
-            text, self._is_begun = text.removeprefix(_BOM), True
-        *lines, rest = _LINE_END.split(text)
-        self._after_cr = text.endswith(b"\r")
+        lines = list[bytes]()
+        if self._is_begun and not _LINE_END.search(piece):  # of a long line, each byte is looked at once
+            self._after_cr = False
+            self._rest += piece
+        else:
+            text = bytes(self._rest) + piece
+            if not self._is_begun:
+                if _BOM.startswith(text):
+                    self._rest[:] = text
+                    return ()  # that may become a byte order mark
+                text, self._is_begun = text.removeprefix(_BOM), True
+            *lines, self._rest[:] = _LINE_END.split(text)
+            self._after_cr = text.endswith(b"\r")
         if self._is_cut and lines:
             del lines[0]
             self._is_cut = False
-        if self._is_cut or len(rest) > self._most + _PREFIX:
-            if not self._is_cut and rest.startswith(b"data:"):
-                self._size += len(rest)  # so that this event is too large
-            rest, self._is_cut = b"", True
-        self._rest = rest
+        if self._is_cut or len(self._rest) > self._most + _PREFIX:
+            if not self._is_cut and self._rest.startswith(b"data:"):
+                self._size += len(self._rest)  # so that this event is too large
+            self._is_cut = True
+            self._rest.clear()
         return lines
 
 
