@@ -2,10 +2,11 @@
 
 SQLAlchemy wraps what the driver raises by the driver's own word for it, and drivers differ: a duplicate key is an
 IntegrityError everywhere, a lost connection an OperationalError of psycopg and an InterfaceError of asyncpg.
-``connection_invalidated`` says for all of them that the connection is gone. Most of what asyncpg raises has no class
-of its own in SQLAlchemy; for these the SQLSTATE decides. The wait for a connection of the program's
-own pool ends with a TimeoutError of SQLAlchemy's: this says nothing of the database. ``judge`` tells these apart, and
-it needs no import of SQLAlchemy.
+``connection_invalidated`` says for all of them that the connection is gone. Drivers of PostgreSQL know the SQLSTATE,
+which decides: most of what asyncpg raises has no class of its own in SQLAlchemy, all that pg8000 raises is a
+ProgrammingError, and what asyncpg raises while a stream is read is not wrapped at all. The wait for a connection of
+the program's own pool ends with a TimeoutError of SQLAlchemy's: this says nothing of the database. ``judge`` tells
+these apart, and it needs no import of SQLAlchemy.
 
 A ``Session`` belongs to one thread at a time, and a transaction to one connection. A guard with a timeout runs a plain
 function on a worker thread, so the unit of work must begin and end there: ``unit_of_work`` gives a function a session
@@ -29,12 +30,14 @@ R = TypeVar("R")
 
 #: What the database says of the statement. Its other errors, DBAPIError and OperationalError above all, are its own.
 _OF_THE_STATEMENT: Final = frozenset({"IntegrityError", "ProgrammingError", "DataError", "NotSupportedError"})
-#: What it says by the class of its SQLSTATE, the first two characters, where the driver has no class for it: ISO/IEC
-#: 9075-2, "SQLSTATE class and subclass codes"; P0 is PostgreSQL's for errors that its procedures raise.
+#: What it says by the class of its SQLSTATE, the first two characters: ISO/IEC 9075-2, "SQLSTATE class and subclass
+#: codes"; P0 is PostgreSQL's for errors that its procedures raise. And by the whole of it, as in its "Error Codes": a
+#: statement after one that has failed, and one that no transaction may have.
 _STATES_OF_THE_STATEMENT: Final = frozenset({
-    "0A", "21", "22", "23", "26", "2B", "34", "3D", "3F", "42", "44", "P0"})
-#: The names of PEP 249, any of which says more than that the driver had an error.
-_TELLING: Final = frozenset({*_OF_THE_STATEMENT, "InterfaceError", "OperationalError", "InternalError"})
+    "0A", "21", "22", "23", "26", "2B", "34", "3D", "3F", "42", "44", "P0", "25P02", "25001"})
+#: Where its drivers, and SQLAlchemy's own words for asyncpg, have their exceptions. MySQL's states say less: a user
+#: with too many connections is a 42000, as wrong syntax is.
+_OF_POSTGRESQL: Final = ("sqlalchemy.dialects.postgresql", "asyncpg", "pg8000", "psycopg")
 
 
 def judge(ending: Ending) -> Verdict | None:
@@ -47,26 +50,31 @@ def judge(ending: Ending) -> Verdict | None:
         Failed if the connection is gone, and for all errors of the database but these: wrong statements, wrong data
         and broken constraints, which are the caller's fault. So is whatever SQLAlchemy raises by itself, such as stale
         objects. Refused if a connection pool of the program's own had none to give in time. None for results and for
-        exceptions that are not SQLAlchemy's.
+        exceptions that are not SQLAlchemy's, but for those of PostgreSQL's drivers that have an SQLSTATE.
     """
     if ending.error is None:
         return None
     names = {kind.__name__ for kind in type(ending.error).__mro__ if kind.__module__.startswith("sqlalchemy.")}
+    if names and (getattr(ending.error, "connection_invalidated", False) or "DisconnectionError" in names):
+        return Verdict.FAILED
+    state = _state_of(getattr(ending.error, "orig", None) if names else ending.error)
+    if state is not None:
+        return Verdict.CALLER_FAULT if {state, state[:2]} & _STATES_OF_THE_STATEMENT else Verdict.FAILED
     if not names:
         return None
-    if getattr(ending.error, "connection_invalidated", False) or "DisconnectionError" in names:
-        return Verdict.FAILED
     if "TimeoutError" in names:  # of QueuePool; a database's own comes as an OperationalError
         return Verdict.REFUSED
-    is_failed = "DBAPIError" in names and not names & _OF_THE_STATEMENT and (
-        bool(names & _TELLING) or _state_of(ending.error) not in _STATES_OF_THE_STATEMENT)
-    return Verdict.FAILED if is_failed else Verdict.CALLER_FAULT
+    return Verdict.FAILED if "DBAPIError" in names and not names & _OF_THE_STATEMENT else Verdict.CALLER_FAULT
 
 
-def _state_of(error: Exception) -> str:
-    """The class of the SQLSTATE that a driver's exception has, or an empty text."""
-    state = getattr(getattr(error, "orig", None), "sqlstate", None)
-    return state[:2] if isinstance(state, str) else ""
+def _state_of(error: Any) -> str | None:
+    """The SQLSTATE of a driver's exception; None: it has none, or one of another database, where it says less."""
+    if not type(error).__module__.startswith(_OF_POSTGRESQL):
+        return None
+    found = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)  # psycopg2's word for it
+    if found is None and error.args and isinstance(error.args[0], dict):  # of pg8000: the fields of the message
+        found = error.args[0].get("C")
+    return found if isinstance(found, str) and found else None
 
 
 def waited_for_pool(error: BaseException) -> bool:

@@ -43,7 +43,5 @@ def test_the_sqlstate_of_an_error_without_a_class_decides(sqlstate, verdict):
     assert verdict is judge(Ending(error=error))
 
 
-def test_a_class_says_more_than_the_state_and_a_lost_connection_more_than_both():
-    assert Verdict.CALLER_FAULT is judge(Ending(error=raised("ProgrammingError", "57014")))
-    assert Verdict.FAILED is judge(Ending(error=raised("InternalServerError", "22012")))
+def test_a_lost_connection_says_more_than_the_state():
     assert Verdict.FAILED is judge(Ending(error=raised("Error", "22012", is_lost=True)))
