@@ -14,6 +14,7 @@ client that makes one attempt.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -29,8 +30,13 @@ _BUSY_CODES: Final = frozenset({
     "BandwidthLimitExceeded", "LimitExceededException", "PriorRequestNotComplete",
     "ProvisionedThroughputExceededException", "RequestLimitExceeded", "SlowDown", "TooManyRequestsException",
     "TransactionInProgressException"})
-#: Status 400 all the same: the service did not read the request in time.
-_FAILED_CODES: Final = frozenset({"RequestTimeout", "RequestTimeoutException"})
+#: Status 4xx all the same: the service did not read the request in time, or a model of Bedrock's has failed.
+_FAILED_CODES: Final = frozenset({"RequestTimeout", "RequestTimeoutException", "ModelTimeoutException",
+                                  "ModelErrorException", "ModelStreamErrorException"})
+#: What an exception in an event stream, which has no status, is called if the call was wrong; from botocore's models of
+#: services, where the names of the members begin with a small letter or a capital one.
+_OF_THE_CALLER: Final = re.compile(
+    "AccessDenied|BadRequest|Conflict|Disabled|InUse|Invalid|NotFound|OptIn|QuotaExceeded|Validation", re.IGNORECASE)
 #: Of botocore's own exceptions, those about the way to the service; all others are raised before a request is sent.
 _ON_THE_WAY: Final = frozenset({"HTTPClientError", "ConnectionError", "IncompleteReadError", "FlexibleChecksumError",
                                 "ResponseStreamingError"})
@@ -46,17 +52,21 @@ def judge(ending: Ending) -> Verdict | None:
         Busy for throttling, whatever its status; failed for a request that timed out at the service; the caller's
         fault for what botocore finds wrong before it sends anything: parameters, credentials, regions, and for what
         the caller's own ``Body`` raises while it is sent. None for a result, for a lost connection, and for all other
-        error codes: their HTTP status decides.
+        error codes: their HTTP status decides. An exception in an event stream has none, so its name decides, and it
+        is a failure if that does not say that the call was wrong.
     """
     if ending.error is None:
         return None
+    names = {kind.__name__ for kind in type(ending.error).__mro__ if kind.__module__ == "botocore.exceptions"}
     response = getattr(ending.error, "response", None)
     if isinstance(response, Mapping):
         code = str(response.get("Error", {}).get("Code", ""))
+        code = code[:1].upper() + code[1:]
         if code in _BUSY_CODES or "Throttl" in code:
             return Verdict.BUSY
-        return Verdict.FAILED if code in _FAILED_CODES else None
-    names = {kind.__name__ for kind in type(ending.error).__mro__ if kind.__module__ == "botocore.exceptions"}
+        if code in _FAILED_CODES:
+            return Verdict.FAILED
+        return Verdict.CALLER_FAULT if "EventStreamError" in names and _OF_THE_CALLER.search(code) else None
     origin = vars(ending.error).get("kwargs", {}).get("error") if names else ending.error
     if isinstance(origin, BaseException) and urllib3_mistake(origin):
         return Verdict.CALLER_FAULT
