@@ -5,8 +5,8 @@ A model's service says that it is overloaded in several ways, and clients pass a
 reads the stream raises an APIError without a status for it, and whoever reads the stream itself gets it as an item.
 OpenAI's Responses API has a fifth way: a response whose ``status`` is "failed", or the event ``response.failed`` that
 holds one; the client raises neither. Services that speak OpenAI's language, such as OpenRouter and vLLM, have two more:
-an error whose code is a number, the status that it would have had, and a body that is such an error although its status
-is 200. ``judge`` knows all of these, and it needs no import of either library.
+an error whose code is the status that it would have had, as a number or as text (LiteLLM), and a body that is such an
+error although its status is 200. ``judge`` knows all of these, and it needs no import of either library.
 
 A quota that is used up (``insufficient_quota``, status 429 as well) is the caller's: no waiting helps.
 
@@ -19,11 +19,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from .. import Ending, FailureRules, Verdict, http_status
+from ..core.exception_copy import cause_of
+from .request_mistakes import httpx_mistake
 
 #: In the place of a status: what an error event says in ``type`` or ``code``.
 _WORDS: Final = {
     "overloaded_error": Verdict.BUSY, "rate_limit_error": Verdict.BUSY, "rate_limit_exceeded": Verdict.BUSY,
-    "rate_limit": Verdict.BUSY, "requests": Verdict.BUSY, "tokens": Verdict.BUSY,
+    "rate_limit": Verdict.BUSY, "requests": Verdict.BUSY, "tokens": Verdict.BUSY, "too_many_requests": Verdict.BUSY,
     "insufficient_quota": Verdict.CALLER_FAULT, "billing_error": Verdict.CALLER_FAULT,
     "invalid_request_error": Verdict.CALLER_FAULT, "authentication_error": Verdict.CALLER_FAULT,
     "permission_error": Verdict.CALLER_FAULT, "not_found_error": Verdict.CALLER_FAULT,
@@ -39,6 +41,12 @@ _WORDS: Final = {
 _USED_UP: Final = ("insufficient_quota", "billing_error")
 #: What openai raises of an answer that is complete: it was too long, or not allowed.
 _OF_THE_REQUEST: Final = ("LengthFinishReasonError", "ContentFilterFinishReasonError")
+#: What httpx raises before it sends anything.
+_NEVER_SENT: Final = ("InvalidURL", "LocalProtocolError", "UnsupportedProtocol")
+#: The ``object`` of what may be an error in the place of an answer. All others, such as jobs and videos, keep the
+#: error of their own past.
+_ANSWERS: Final = ("chat.completion", "chat.completion.chunk", "text_completion", "list", "error")
+_STATUSES: Final = frozenset(map(str, range(100, 600)))
 _STATUS: Final = http_status(failed=(408, "500-528", "530-599"), busy=(429, 529))
 _BY_STATUS: Final = _STATUS.verdicts()
 
@@ -65,7 +73,7 @@ FAILURES: Final = FailureRules(judge, status=_STATUS)
 
 
 def _of_error(error: Exception) -> Verdict | None:
-    if type(error).__name__ in _OF_THE_REQUEST:
+    if type(error).__name__ in _OF_THE_REQUEST or _was_not_sent(error):
         return Verdict.CALLER_FAULT
     word, status = _word(getattr(error, "body", None), getattr(error, "code", None)), getattr(error, "status_code", 0)
     if word is None or (isinstance(status, int) and status >= 400 and word not in _USED_UP):
@@ -73,9 +81,18 @@ def _of_error(error: Exception) -> Verdict | None:
     return _meaning(word)
 
 
+def _was_not_sent(error: Exception) -> bool:
+    """Whether the URL or a header of a request could not be sent, or the caller's own upload raised something.
+
+    Both clients call that a lost connection, and its cause is what httpx has raised.
+    """
+    cause = cause_of(error)
+    return (type(cause).__module__.startswith("httpx") and type(cause).__name__ in _NEVER_SENT) or httpx_mistake(error)
+
+
 def _of_event(event: Any) -> Verdict | None:
     """What an event amounts to: ``{"type": "error", "error": {...}}``, or an object with these attributes."""
-    error, kind = _field(event, "error"), _field(event, "type")
+    error, kind = _error_in(event), _field(event, "type")
     if error is None:
         if kind == "response.failed":
             return _of_response(_field(event, "response")) or Verdict.FAILED
@@ -87,10 +104,17 @@ def _of_event(event: Any) -> Verdict | None:
 
 def _of_response(response: Any) -> Verdict | None:
     """What a response amounts to that is an error, or a failed one of the Responses API, returned or in an event."""
-    error = _field(response, "error")
     if _field(response, "object") == "response":
-        return _of_words(error) if _field(response, "status") == "failed" else None
+        return _of_words(_field(response, "error")) if _field(response, "status") == "failed" else None
+    error = _error_in(response)
     return _of_words(error) if isinstance(_field(error, "message"), str) else None
+
+
+def _error_in(answer: Any) -> Any:
+    """The error that an answer or event is; None: there is none, or it is that of a job that the answer tells of."""
+    error, kind = _field(answer, "error"), _field(answer, "object")
+    is_own = isinstance(kind, str) and kind not in _ANSWERS
+    return None if is_own or (isinstance(error, str) and not error) else error
 
 
 def _of_words(error: Any) -> Verdict:
@@ -109,7 +133,7 @@ def _word(body: Any, code: Any) -> str | int | None:
     inner = _field(body, "error")
     found = [code, *(_field(each, name) for each in (inner, body) for name in ("code", "type"))]
     words = [each for each in found if isinstance(each, str) and each != "error"]
-    status = next((each for each in found if type(each) is int and 100 <= each <= 599), None)
+    status = next((int(each) for each in found if type(each) in (int, str) and str(each) in _STATUSES), None)
     return next((each for each in words if each in _WORDS), status or (words[0] if words else None))
 
 
