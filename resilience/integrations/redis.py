@@ -49,6 +49,9 @@ _OF_A_PIPELINE: Final = re.compile(r"Command # \d+ \(.*\) of pipeline caused err
 #: What pools say when all of their connections are taken; before redis-py 6, ConnectionPool had no class for that.
 _POOL: Final = ("No connection available", "Too many connections")
 
+#: What clients of clusters say of a command, with the class that they have for a cluster without nodes, too.
+_OF_THE_COMMAND: Final = ("all keys must map to the same key slot", "No way to dispatch this command")
+
 #: What waits at the server, and what waits if it is told to BLOCK.
 _BLOCKING: Final = frozenset({"BLPOP", "BRPOP", "BRPOPLPUSH", "BLMOVE", "BLMPOP", "BZPOPMIN", "BZPOPMAX", "BZMPOP",
                               "WAIT", "WAITAOF"})
@@ -92,7 +95,9 @@ def _of_error(error: Exception) -> Verdict | None:
         return _WORDS[word]
     if "MaxConnectionsError" in names or ("ConnectionError" in names and said.startswith(_POOL)):
         return Verdict.REFUSED
-    return Verdict.CALLER_FAULT if names & _CALLER_FAULTS else None
+    is_wrong = bool(names & _CALLER_FAULTS) or (
+        "RedisClusterException" in names and any(words in said for words in _OF_THE_COMMAND))
+    return Verdict.CALLER_FAULT if is_wrong else None
 
 
 def waited_for_pool(error: BaseException) -> bool:
