@@ -8,9 +8,9 @@
 | ``response["ResponseMetadata"]["HTTPHeaders"]`` of the exception | botocore |
 | trailing metadata | grpc |
 
-Read are ``retry-after-ms`` and ``x-ms-retry-after-ms`` (OpenAI, Azure), ``retry-pushback-ms`` (gRPC's proposal A6), and
-``Retry-After`` (RFC 9110, section 10.2.3) in seconds or as a date, in any of its three forms (section 5.6.7), all of
-which are in UTC. A date is that of the other machine's clock: the answer's own ``Date`` says how far off it is, and
+Read are ``retry-after-ms`` and ``x-ms-retry-after-ms`` (OpenAI, Azure), ``grpc-retry-pushback-ms`` (gRPC's proposal
+A6), and ``Retry-After`` (RFC 9110, section 10.2.3) in seconds or as a date, in any of its three forms (section 5.6.7),
+all of which are in UTC. A date is that of the other machine's clock: the answer's own ``Date`` says how far off it is, and
 only without one that can be read is it compared with the time here.
 
 Everything read here is somebody else's object: whatever its properties raise, it then asks for nothing.
@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from .exception_groups import is_group, parts
 
-_MILLISECONDS: Final = ("retry-after-ms", "x-ms-retry-after-ms", "retry-pushback-ms")
+_MILLISECONDS: Final = ("retry-after-ms", "x-ms-retry-after-ms", "grpc-retry-pushback-ms")
 
 
 def asked_for(what: Any, wall: Callable[[], float] | None = None) -> float | None:

@@ -2,12 +2,13 @@
 
 Code around a stub catches grpc.RpcError and asks for ``code()``; that around a stub of grpc.aio catches AioRpcError. A
 refusal is UNAVAILABLE, so that a server that passes the status of its own calls on tells its callers that a later try
-may succeed; ``retry-pushback-ms`` in the trailing metadata says when (gRPC proposal A6). A timeout is
+may succeed; ``grpc-retry-pushback-ms`` in the trailing metadata says when (gRPC proposal A6). A timeout is
 DEADLINE_EXCEEDED.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import grpc
@@ -45,7 +46,7 @@ def judge(ending: Ending) -> Verdict | None:
 
 
 #: Failure rules for RPCs by status code: UNAVAILABLE, INTERNAL, UNKNOWN, DATA_LOSS and DEADLINE_EXCEEDED are failures,
-#: RESOURCE_EXHAUSTED, and UNAVAILABLE with ``retry-pushback-ms``, are busy, and all others are the caller's fault.
+#: RESOURCE_EXHAUSTED, and UNAVAILABLE with ``grpc-retry-pushback-ms``, are busy, and all others are the caller's fault.
 FAILURES: Final = FailureRules(judge, status=http_status(caller_fault=501))
 
 
@@ -70,7 +71,7 @@ class GuardRpcError(grpc.RpcError):  # type: ignore[misc,unused-ignore]
         return ()
 
     def trailing_metadata(self) -> Any:
-        """``retry-pushback-ms``, if the refusal says when to try again."""
+        """``grpc-retry-pushback-ms``, if the refusal says when to try again."""
         return _pushback(self)
 
 
@@ -85,10 +86,10 @@ class AioGuardRpcError(GuardRpcError, AioRpcError):  # type: ignore[misc,unused-
         return Metadata()
 
     def trailing_metadata(self) -> Any:
-        """``retry-pushback-ms``, if the refusal says when to try again."""
+        """``grpc-retry-pushback-ms``, if the refusal says when to try again."""
         return Metadata(*_pushback(self))
 
 
 def _pushback(error: Any) -> tuple[tuple[str, str], ...]:
     wait = getattr(error, "retry_after", None)
-    return () if wait is None else (("retry-pushback-ms", str(int(wait * 1000))),)
+    return () if wait is None else (("grpc-retry-pushback-ms", str(math.ceil(wait * 1000))),)

@@ -38,7 +38,7 @@ class Server:
     def _do(self, what, context):
         """One word of a request: a status code, "pushback", "hang", or what is to be answered."""
         if what == b"pushback":
-            context.set_trailing_metadata([("retry-pushback-ms", "1500")])
+            context.set_trailing_metadata([("grpc-retry-pushback-ms", "1500")])
             context.abort(grpc.StatusCode.UNAVAILABLE, "later")
         elif what == b"hang":
             left = threading.Event()

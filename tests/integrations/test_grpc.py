@@ -98,7 +98,7 @@ def test_an_open_circuit_refuses_with_an_error_that_is_both(stubs, server):
         error = caught.value
         assert isinstance(error, CircuitOpenError)
         assert isinstance(error, GuardRpcError)
-        assert (grpc.StatusCode.UNAVAILABLE, "retry-pushback-ms") == (error.code(), error.trailing_metadata()[0][0])
+        assert (grpc.StatusCode.UNAVAILABLE, "grpc-retry-pushback-ms") == (error.code(), error.trailing_metadata()[0][0])
         assert "the circuit is open" in error.details()
         again = pickle.loads(pickle.dumps(error))
         assert (error.key, error.code(), str(error)) == (again.key, again.code(), str(again))

@@ -115,7 +115,7 @@ async def test_an_open_circuit_refuses_with_an_error_that_is_both(stubs, server)
         assert isinstance(error, CircuitOpenError)
         assert isinstance(error, AioGuardRpcError)
         assert grpc.StatusCode.UNAVAILABLE is error.code()
-        assert 0 < int(error.trailing_metadata()["retry-pushback-ms"]) <= 5000
+        assert 0 < int(error.trailing_metadata()["grpc-retry-pushback-ms"]) <= 5000
         assert "the circuit is open" in error.details()
     assert before == len(server.calls)
     call = stub.Get(b"fine")

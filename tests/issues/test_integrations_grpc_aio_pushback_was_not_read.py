@@ -1,5 +1,5 @@
 """Before grpcio 1.80, the keys() of the metadata of grpc.aio are pairs of a key and a value. So a dict of it was a KeyError,
-``retry-pushback-ms`` was not read, and a server that was busy counted as one that fails.
+``grpc-retry-pushback-ms`` was not read, and a server that was busy counted as one that fails.
 """
 
 from collections.abc import KeysView
@@ -18,7 +18,8 @@ class EarlierMetadata(Metadata):
 
 
 def test_the_pushback_of_an_error_of_any_version_is_read():
-    error = AioRpcError(grpc.StatusCode.UNAVAILABLE, Metadata(), EarlierMetadata(("retry-pushback-ms", "7000")), "busy")
+    said = EarlierMetadata(("grpc-retry-pushback-ms", "7000"))
+    error = AioRpcError(grpc.StatusCode.UNAVAILABLE, Metadata(), said, "busy")
     assert asked_for(error) == 7.0
 
 
