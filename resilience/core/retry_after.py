@@ -10,8 +10,8 @@
 
 Read are ``retry-after-ms`` and ``x-ms-retry-after-ms`` (OpenAI, Azure), ``grpc-retry-pushback-ms`` (gRPC's proposal
 A6), and ``Retry-After`` (RFC 9110, section 10.2.3) in seconds or as a date, in any of its three forms (section 5.6.7),
-all of which are in UTC. A date is that of the other machine's clock: the answer's own ``Date`` says how far off it is, and
-only without one that can be read is it compared with the time here.
+all of which are in UTC. A date is that of the other machine's clock: the answer's own ``Date`` says how far off it is,
+and only without one that can be read is it compared with the time here.
 
 Everything read here is somebody else's object: whatever its properties raise, it then asks for nothing.
 """

@@ -8,6 +8,8 @@ in which a connection is assigned to it, or between two steps of its own bookkee
   one at once. To wait at the gate is safe to cancel, and cheap however many wait.
 - httpcore's bookkeeping is not interrupted: between its locks it gives other tasks a turn, by a bare ``yield``. A
   cancellation that comes there is held back until httpcore waits for the network, of which it cleans up, or returns.
+  So is one that comes where httpcore closes a response and waits for its lock: requests that have been assigned the
+  same idle connection hold that lock, one after the other, until all but the first have found out.
 
 With HTTP/2, which sends several requests on one connection, there is no gate: only the second holds.
 """
@@ -85,7 +87,7 @@ def connections_of(inner: Any) -> int | None:
 
 @types.coroutine
 def unbroken(inner: Any, held: list[asyncio.CancelledError]) -> Generator[Any, None, Any]:
-    """Await *inner*, and hold a cancellation back while that waits for nothing.
+    """Await *inner*, and hold a cancellation back while that waits for nothing, or for the lock of what it closes.
 
     A second cancellation is not held back: anyio repeats its own until it is heard.
 
@@ -101,7 +103,14 @@ def unbroken(inner: Any, held: list[asyncio.CancelledError]) -> Generator[Any, N
             awaited = send(None) if error is None else throw(error)
         except StopIteration as end:
             return end.value
+        except BaseException:
+            if held:  # it came before what failed could tell anybody
+                raise held.pop() from None
+            raise
         error = None
+        if awaited is not None and _waits_to_close(inner):
+            yield from _uncancelled(awaited, held)
+            continue
         try:
             if awaited is None or not held:
                 yield awaited
@@ -116,3 +125,27 @@ def unbroken(inner: Any, held: list[asyncio.CancelledError]) -> Generator[Any, N
                 error = cancelled
         except BaseException as thrown:  # noqa: BLE001 - all of it goes on to the inner one
             error = thrown
+
+
+def _waits_to_close(inner: Any) -> bool:
+    """Whether a coroutine that is suspended waits for the lock of a connection whose response it closes."""
+    wanted = "_response_closed"
+    while (code := getattr(inner, "cr_code", None)) is not None:
+        if code.co_name == wanted:
+            if wanted == "acquire":
+                return True
+            wanted = "acquire"
+        inner = inner.cr_await
+    return False
+
+
+def _uncancelled(awaited: asyncio.Future[Any], held: list[asyncio.CancelledError]) -> Generator[Any, None, None]:
+    """Wait for a future that no cancellation of the task reaches; the first one is put into *held*."""
+    awaited._asyncio_future_blocking = False
+    while not awaited.done():
+        turn = awaited.get_loop().create_future()
+        awaited.add_done_callback(lambda _, turn=turn: turn.done() or turn.set_result(None))  # type: ignore[misc]
+        try:
+            yield from turn
+        except asyncio.CancelledError as cancelled:
+            held[:] = held or [cancelled]

@@ -20,7 +20,8 @@ def test_the_gateways_pushback_is_understood_and_makes_its_refusal_busy():
     error = AioRpcError(grpc.StatusCode.UNAVAILABLE, Metadata(), trailers, "overloaded")
     assert 7.0 == asked_for(error)
     rule = FAILURES.status
-    assert isinstance(rule, HttpStatus) and None is FAILURES.judge(Ending(error=error))
+    assert isinstance(rule, HttpStatus)
+    assert None is FAILURES.judge(Ending(error=error))
     assert Verdict.BUSY is rule.judge()(error, status_of(error), rule.verdicts())
 
 
