@@ -23,6 +23,8 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from .. import Ending, FailureRules, Verdict
 from ..core.callbacks import check_plain
+from ..engine.callables import flavour_of
+from ..engine.wrapper_spec import Flavour
 from .pool_waits import was_cancelled_in
 
 P = ParamSpec("P")
@@ -108,8 +110,7 @@ def unit_of_work(sessions: Callable[[], Any]) -> Callable[[Callable[Concatenate[
     check_plain(sessions, "sessions", "no arguments")
 
     def decorate(function: Callable[Concatenate[Any, P], R]) -> Callable[P, R]:
-        if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function) \
-                or inspect.isasyncgenfunction(function):
+        if flavour_of(function) is not Flavour.SYNC:
             raise TypeError(f"unit_of_work is for plain functions, and {function!r} is none; write "
                             "'with sessions.begin() as session' inside it")
 

@@ -161,6 +161,9 @@ def test_what_runs_in_its_callers_task_is_refused(sessions):
     async def async_generator(session):
         yield
 
-    for function in (coroutine, generator, async_generator):
+    class Callable:
+        async def __call__(self, session): ...
+
+    for function in (coroutine, generator, async_generator, Callable()):
         with pytest.raises(TypeError):
             unit_of_work(sessions)(function)
