@@ -55,6 +55,9 @@ class RejectedError(ResilienceError):
         wait = "" if self.retry_after is None else f"; retry in {seconds_text(self.retry_after)}"
         return f"{self.key}: {self.reason}{wait}"
 
+    def __repr__(self) -> str:  # in logs, and of asyncio's tasks: what the arguments mean, not the bare numbers
+        return f"{type(self).__name__}({str(self)!r})" if self.args else super().__repr__()
+
 
 @attrs.frozen
 class LastFailure:

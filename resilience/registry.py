@@ -200,7 +200,13 @@ class Registry:
 
 
 def table_of(registry: Registry) -> CommandTable:
-    """What stands behind a *registry*; for the library itself."""
+    """What stands behind a *registry*; for the library itself.
+
+    Raises:
+        TypeError: It is none; a guarded function, perhaps, that another helper takes.
+    """
+    if not isinstance(registry, Registry):
+        raise TypeError(f"registry must be a Registry, not {registry!r}")
     return registry._table
 
 

@@ -185,8 +185,10 @@ class Command:
         check_elapsed(elapsed)
         try:
             circuit = CircuitCheckpoint(**saved)
-        except TypeError as error:
-            raise ConfigError(f"{self.key}: that is not what save() returns: {error}", "saved") from None
+        except (TypeError, ConfigError) as error:
+            why, option = (f": {error}", error.option) if isinstance(error, ConfigError) else ("", "saved")
+            raise ConfigError(f"{self.key}: saved must be what save() returns, such as {{'state': 'open', 'remaining': "
+                              f"3.0}}, not {saved!r}{why}", option) from None
         self._runtime.circuit.restore(circuit, max(0.0, elapsed), self._runtime.clock())
 
     @takes(live_changes)

@@ -260,7 +260,8 @@ class CommandTable:
         if any(each.pool is not None for each in mates) if known is None else \
                 any(each.key != key and each.settings.pool is not None for each in mates):
             raise ConfigError(f"pool: group {group!r} has {known or 'a pool of default size'} already, "
-                              f"which {settings} contradicts", "pool")
+                              f"which {settings} contradicts; give the function a group of its own, or the same pool",
+                              "pool")
 
     def pools(self) -> dict[str, WorkerPool]:
         """The thread pools that there are, by group."""

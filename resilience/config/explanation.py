@@ -123,7 +123,7 @@ def explain(target: str | Command | Callable[..., Any], *, registry: Registry = 
         TypeError: It is neither.
     """
     if isinstance(target, str):
-        return _explained(target, registry)
+        return _explained(str.__str__(target), registry)  # a member of an enumeration is printed by its name
     guard = getattr(getattr(target, "_self_guarded", target), GUARD, None)
     handle = getattr(target, "resilience", target)
     if isinstance(handle, KeyedCommands):

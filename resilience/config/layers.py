@@ -123,7 +123,9 @@ class Tables:
         """All layers as one, and the settings that the file says of this very command."""
         leaves = layer_of(default_settings(), LIBRARY)
         guards = self._guards(command.key)
-        code = layer_of(declared(command), CODE)
+        stated = internals_of(command).stated  # a default that could not be, as a timeout of a generator, is off unsaid
+        code = {name: each if name.split(".")[0] in stated else SourcedValue(each.value, LIBRARY)
+                for name, each in layer_of(declared(command), CODE).items()}
         if guards:  # an entry declared the command, as it was then; what it says now is a layer of its own
             code = {name: each._replace(value=_field_default(name, each.value)) for name, each in code.items()}
         usual = {**field_defaults(), **{name: each.value for name, each in leaves.items()}}

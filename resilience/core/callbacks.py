@@ -76,6 +76,19 @@ def call_back(callback: Callable[..., T], args: tuple[Any, ...], kwargs: Mapping
         raise RuntimeError(f"a callback raised {type(error).__name__}") from error
 
 
+def check_hashable(key: object, setting: str, command: str) -> None:
+    """See that a *key* that a callback returned, the *setting* of a *command*, can tell calls apart.
+
+    Raises:
+        TypeError: It cannot be hashed.
+    """
+    try:
+        hash(key)
+    except TypeError as error:
+        raise TypeError(f"{command}: {setting} must return something hashable, such as a string or a tuple, not "
+                        f"{key!r}: {error}") from None
+
+
 _MARK: Final = call_back.__code__
 
 

@@ -35,6 +35,17 @@ class Harm(NamedTuple):
         done = {"latency": self.delay > 0, "error": self.error is not None, "result": self.result is not None}
         return tuple(name for name, is_done in done.items() if is_done)
 
+    def fault(self) -> Exception:
+        """What the call raises that is to fail.
+
+        Raises:
+            TypeError: ``error`` returned no exception.
+        """
+        fault: object = None if self.error is None else self.error()
+        if not isinstance(fault, Exception) and not (isinstance(fault, type) and issubclass(fault, Exception)):
+            raise TypeError(f"error of a Chaos must return an exception, not {fault!r}")
+        return fault  # type: ignore[return-value]
+
 
 def _maker(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if not callable(value) or not is_plain(value) or (isinstance(value, type) and not issubclass(value, Exception)):

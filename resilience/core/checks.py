@@ -67,8 +67,8 @@ class Check(ABC):
                 f"{shown_value(value) if shown is None else shown}{f'; {hint}' if hint else ''}")
 
     def kept(self, value: Any) -> Any:
-        """What an object keeps of a *value* that was accepted."""
-        return value
+        """What an object keeps of a *value* that was accepted: of a text that alone, not an enumeration's member."""
+        return str.__str__(value) if isinstance(value, str) else value
 
     def __call__(self, instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         """Let *instance* have what is kept of *value*; raise ConfigError, with the name, unless it is accepted."""

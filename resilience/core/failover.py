@@ -100,7 +100,7 @@ class Failover:
 
 def target_key(key: str, target: str) -> str:
     """The key of the command that one *target* of a function with this *key* has."""
-    return f"{key}[{target}]"
+    return f"{key}[{str.__str__(target)}]"  # a member of an enumeration would be its name
 
 
 class RestState(enum.Enum):

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from math import ceil
 from typing import Any
 
+from .plain_numbers import is_number
+
 
 def item_size(item: Any, measure: Callable[[Any], float] | None) -> int:
     """Return how many bytes *item* has, at least one, so that what is held back has an end.
@@ -15,10 +17,13 @@ def item_size(item: Any, measure: Callable[[Any], float] | None) -> int:
         measure: Returns its size; None: it is text, which counts as UTF-8, or bytes of any kind.
 
     Raises:
-        TypeError: The item is neither, and *measure* is None.
+        TypeError: The item is neither, and *measure* is None; or what this returned is no number.
     """
     if measure is not None:
-        return max(1, ceil(measure(item)))
+        size = measure(item)
+        if not is_number(size):
+            raise TypeError(f"hold_size must return how many bytes an item has, a number, not {size!r}")
+        return max(1, ceil(size))
     if isinstance(item, str):
         return max(1, len(item) if item.isascii() else len(item.encode("utf-8", "surrogatepass")))
     if isinstance(item, memoryview):

@@ -38,7 +38,7 @@ from typing import Any, Final
 
 from ..errors import RateLimitedError
 from .aimd import AimdShare
-from .callbacks import call_back
+from .callbacks import call_back, check_hashable
 from .locks import Lock
 from .outcome import BUSY, SUCCESS
 from .rate_cost import Booking, units_of
@@ -363,15 +363,19 @@ class RateLimiter:
         self.burst_tolerance = self._ahead + ROUNDING * self.emission_interval if config.is_written_out else -inf
 
     def _pace_of(self, key: Hashable, now: float) -> CellRateState:
-        with self._lock:
-            pace = self._paces.get(key)
-            if pace is None:
-                if len(self._paces) >= self.config.max_keys and not self._forget_one(now):
-                    return self._overflow
-                pace = self._paces[key] = CellRateState(self._rate, now)
-            else:
-                self._paces.move_to_end(key)
-            return pace
+        try:
+            with self._lock:
+                pace = self._paces.get(key)
+                if pace is None:
+                    if len(self._paces) >= self.config.max_keys and not self._forget_one(now):
+                        return self._overflow
+                    pace = self._paces[key] = CellRateState(self._rate, now)
+                else:
+                    self._paces.move_to_end(key)
+                return pace
+        except TypeError:
+            check_hashable(key, "by", self._key)
+            raise
 
     def _forget_one(self, now: float) -> bool:
         """Make room for a key. False: each of the keys looked at still owes something."""

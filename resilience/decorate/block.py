@@ -89,7 +89,8 @@ class BlockCall:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
                         trace: TracebackType | None) -> None:
-        self._end(error)
+        if getattr(self._steps, "cr_frame", self) is not None:  # else it has been left already
+            self._end(error)
 
     def _begun(self, wrapper: Any) -> Any:
         if self._steps is not None:

@@ -70,8 +70,8 @@ def _chosen(cls: type[Any], only: tuple[str, ...], except_: tuple[str, ...]) -> 
                                   f"{did_you_mean(name, own, before='; ')}", said)
     names = [name for name in only or tuple(own) if name not in except_ and (only or not name.startswith("_"))]
     if not names:
-        raise ConfigError(f"guard_class: {cls.__qualname__} defines no public method to guard; name some in only=",
-                          "only")
+        instead = " but those in except_=" if except_ else "; name some in only="
+        raise ConfigError(f"guard_class: {cls.__qualname__} defines no public method to guard{instead}", "only")
     return {name: own[name] for name in names if GUARD not in vars(_function_of(own[name]))}
 
 

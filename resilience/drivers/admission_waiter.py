@@ -16,7 +16,7 @@ from sys import is_finalizing
 from typing import Any, Protocol
 
 from ..core.admission_queue import AdmissionQueue, Ticket
-from ..core.callbacks import call_back
+from ..core.callbacks import call_back, check_hashable
 from ..errors import BulkheadFullError
 from .deadline_context import in_use, shortened, waited_in_vain
 from .timed_event import set_within
@@ -153,5 +153,5 @@ class AdmissionWaiter:
         if self._fair_by is None:
             return None
         key = call_back(self._fair_by, args, kwargs)
-        hash(key)
+        check_hashable(key, "fair_by", self._key)
         return key

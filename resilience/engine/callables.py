@@ -64,8 +64,6 @@ class GuardedCallable(wrapt.CallableObjectProxy):  # type: ignore[misc,type-arg,
 
 def check_guardable(fn: object, what: str) -> None:
     """Raise TypeError, saying what to do instead, for what cannot be guarded."""
-    if isinstance(fn, property):
-        raise TypeError(f"{what} guards calls, and a property is none; put it below @property, on the getter")
     if isinstance(fn, type):
         raise TypeError(f"{what} guards calls, not classes such as {fn.__qualname__}; decorate its methods")
     method = next((kind for kind in (classmethod, staticmethod) if isinstance(fn, kind)), None)
@@ -73,6 +71,9 @@ def check_guardable(fn: object, what: str) -> None:
         raise TypeError(f"{what} cannot guard the {type(fn).__name__} around a {method.__name__}; put "
                         f"@{method.__name__} on top of {what} and of the decorator that made it")
     if not callable(fn) and method is None:
+        if hasattr(type(fn), "__get__"):
+            kind = type(fn).__name__
+            raise TypeError(f"{what} guards calls, and a {kind} is none; put it below @{kind}, on the function")
         hint = f"; write {what}(key={fn!r}) to name the command" if isinstance(fn, str) and what[-1] != ")" else ""
         raise TypeError(f"{what} guards callables; {fn!r} of type {type(fn).__name__} is not callable{hint}")
 

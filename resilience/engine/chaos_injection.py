@@ -36,7 +36,7 @@ _TEXT: Final = """\
     if harm.delay:
         {await_}nap(harm.delay)
     if harm.error is not None:
-        raise call_back(harm.error, (), None)
+        raise call_back(harm.fault, (), None)
     {harmed}
 """
 

@@ -124,8 +124,8 @@ def restored(registry: Registry = default_registry) -> Iterator[None]:
     Args:
         registry: What to put back.
     """
-    before = {handle: _Settings.of(handle) for handle in registry}
     table = table_of(registry)
+    before = {handle: _Settings.of(handle) for handle in registry}
     listeners = table.emitter.listeners
     orders = {keyspace: keyspace.orders for keyspace in table.living_keyspaces()}
     put_back = _Environment.of(registry).restore

@@ -13,7 +13,7 @@ import attrs
 
 from ..core import events as _events
 from ..core.events import State, StateChanged
-from ..registry import Registry
+from ..registry import Registry, table_of
 from .handles import Target, handle_of
 
 _Event = TypeVar("_Event")
@@ -32,7 +32,8 @@ class RecordedEvents:
 
     def __init__(self, registry: Registry) -> None:
         self._events: list[Any] = []
-        self._ends: list[Callable[[], None]] = [registry.subscribe(kind, self._record) for kind in KINDS]
+        subscribe = table_of(registry).emitter.subscribe
+        self._ends: list[Callable[[], None]] = [subscribe(kind, self._record) for kind in KINDS]
 
     def _record(self, event: Any) -> None:
         self._events.append(event)

@@ -291,7 +291,7 @@ def test_a_bad_reload_leaves_the_guards_as_they_are(billing, registry):
     wrapper, charge = billing.plain, vars(billing.Client)["charge"]
     tables["guards"] = {target: {"timeout": False, "key": "new"}, other: {"timeout": False},
                         f"{billing.__name__}:Client.balance": {}}
-    assert ["[guards] guards calls, and a property is none; put it below @property, on the getter"] == mistakes_of(configuration.reload)
+    assert ["[guards] guards calls, and a property is none; put it below @property, on the function"] == mistakes_of(configuration.reload)
     assert (wrapper, charge, [target]) == (
         billing.plain, vars(billing.Client)["charge"], [handle.key for handle in registry])
     configuration.close()

@@ -337,7 +337,7 @@ async def test_first_items_are_held_back_until_they_have_enough_bytes_or_are_eno
 @pytest.mark.parametrize("is_async", [False, True])
 @pytest.mark.parametrize(("item", "size", "error"), [
     ({}, None, TypeError), ("ab", lambda item: None, TypeError), ("ab", lambda item: {}["no"], KeyError),
-    ("ab", lambda item: float("nan"), ValueError)])
+    ("ab", lambda item: float("nan"), TypeError)])
 async def test_an_item_whose_size_nobody_knows_ends_the_stream_as_the_callers_mistake(registry, item, size, error, is_async):
     guarded, read = stream_of(registry, is_async, [item], retry=Retry(base=0.0, hold_bytes=5, hold_size=size),
                               max_concurrent=1)
