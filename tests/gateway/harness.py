@@ -21,15 +21,9 @@ from typing import Any, Final
 
 import pytest
 
-DEADLINE_S = 30.0
+from .forked_process import ForkedProcess
 
-SERVE = """
-import sys
-from resilience.asgi import telemetry
-from resilience.gateway import server
-from resilience.gateway.config import load
-server.run(load(sys.argv[1]), make_admin=telemetry, ready=lambda: print("ready", flush=True))
-"""
+DEADLINE_S = 30.0
 
 
 def eventually(check: Callable[[], Any], what: str = "the condition") -> Any:
@@ -276,13 +270,18 @@ class Gateway:
                 f'keep_alive_timeout = {header_timeout}\n')
         table, _, rest = config.partition("\n[services")
         file.write_text(f'{head}{table}\n[admin]\nbind = "127.0.0.1:{self.admin}"\n{admin}\n[services{rest}')
-        self.start([sys.executable, "-X", "dev", "-W", "default",
-                    *(["-c", SERVE, str(file)] if workers is None else
-                      ["-m", "resilience", "gateway", str(file), "--workers", str(workers)])])
+        if workers is None:
+            self._wait_for(ForkedProcess(file))
+        else:
+            self.start([sys.executable, "-X", "dev", "-W", "default",
+                        "-m", "resilience", "gateway", str(file), "--workers", str(workers)])
 
     def start(self, command: list[str], *, cwd: Path = Path(__file__).parents[2]) -> None:
         """Start it, and wait until it listens."""
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd)
+        self._wait_for(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd))
+
+    def _wait_for(self, process: subprocess.Popen[str] | ForkedProcess) -> None:
+        self.process = process
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
