@@ -55,9 +55,11 @@ def test_what_a_service_is_asked_for_ends_with_its_deadline(
                          "command": {"timeout": 60.0}, "idle_timeout": 60.0},
                 "fast": {"endpoints": [fast]}}, "routes": [route], **tables}, "test"))
             async with served(config) as (gateway, front):
-                answer = await front.ask(asked("/x", *said))
-                assert answer.startswith({"copy": b"HTTP/1.1 200 ", "forward_auth": b"HTTP/1.1 503 "}.get(way, b"HTTP/1.1 50"))
-                while gateway.registry["slow"].snapshot().in_flight or not heads:
+                while not heads:  # on a busy machine the deadline may have passed before anything is sent
+                    answer = await front.ask(asked("/x", *said))
+                    assert answer.startswith(
+                        {"copy": b"HTTP/1.1 200 ", "forward_auth": b"HTTP/1.1 503 "}.get(way, b"HTTP/1.1 50"))
+                while gateway.registry["slow"].snapshot().in_flight:
                     await asyncio.sleep(0)
         assert f"{TOLD}: ".encode() in heads[0].lower()
         assert int(heads[0].lower().partition(f"{TOLD}: ".encode())[2].partition(b"\r")[0]) <= 50
