@@ -26,8 +26,11 @@ class _Visit:
         return self
 
 
-def visited(work, visitor):
-    """Run *work* with *visitor* called at its first line, its second, ...; yields after each run."""
+def visited(work, visitor, before=lambda: None):
+    """Run *work* with *visitor* called at its first line, its second, ...; yields after each run.
+
+    What comes *before* each time is not visited.
+    """
     n = 0
     while True:
         n += 1
@@ -35,8 +38,9 @@ def visited(work, visitor):
         failures = []
 
         def body(visit=visit, failures=failures):
-            sys.settrace(visit)
             try:
+                before()
+                sys.settrace(visit)
                 work()
             except BaseException as failure:
                 failures.append(failure)

@@ -125,7 +125,7 @@ def seen(handle):
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
-@over_seeds(12)
+@over_seeds(4)
 def test_each_key_is_as_an_unkeyed_command_for_as_long_as_it_is_there(flavour, seed):
     chance, clock = random.Random(f"{flavour} {seed}"), ManualClock()
     registry, work = Registry(clock=clock), function(flavour)

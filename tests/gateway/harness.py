@@ -308,7 +308,7 @@ class Gateway:
         except subprocess.TimeoutExpired:
             self.process.kill()
             _, err = self.process.communicate()
-        return self.process.returncode, "".join(each for each in err.splitlines(keepends=True) if not _SLOW(each))
+        return self.process.wait(), "".join(each for each in err.splitlines(keepends=True) if not _SLOW(each))
 
     def raw(self, data: bytes, *, until: bytes | None = None) -> bytes:
         """Send bytes; everything that comes back, until the connection ends or *until* is in it."""

@@ -29,8 +29,9 @@ def started(closed: Sequence[int], *arguments: str) -> subprocess.Popen[str]:
                             stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)])
-@pytest.mark.parametrize("command", ["gateway", "registry", "dashboard"])
+@pytest.mark.parametrize(("command", "closed"), [
+    ("gateway", (1,)), ("gateway", (2,)),  # all three: below
+    *itertools.product(["registry", "dashboard"], [(1,), (2,), (0, 1, 2)])])
 def test_what_serves_does_so_without_them(tmp_path: Path, command: str, closed: tuple[int, ...]) -> None:
     port, admin = free_ports(2)
     file = tmp_path / "gateway.toml"
@@ -48,7 +49,7 @@ def test_what_serves_does_so_without_them(tmp_path: Path, command: str, closed: 
     assert 0 == process.returncode
 
 
-def test_a_worker_has_them_too(tmp_path: Path) -> None:
+def test_a_gateway_does_so_without_any_and_its_workers_have_them_too(tmp_path: Path) -> None:
     port, admin = free_ports(2)
     file = tmp_path / "gateway.toml"
     file.write_text(CONFIG.format(gateway=port, admin=admin))
@@ -58,7 +59,7 @@ def test_a_worker_has_them_too(tmp_path: Path) -> None:
     found = {os.readlink(f"/proc/{child}/fd/{descriptor}") for child, descriptor in itertools.product(children, (1, 2))}
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
-    assert {os.devnull} == found
+    assert (0, {os.devnull}) == (process.returncode, found)
 
 
 @pytest.mark.parametrize("stderr", ["full", "closed"])
