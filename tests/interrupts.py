@@ -58,8 +58,8 @@ def interrupted(work, error=KeyboardInterrupt, every=1):
             pass
         finally:
             sys.settrace(before)
+            strike.last.clear()  # frames, and with them what the interrupt left: Python 3.13 warns of an asend() not awaited
             sys.unraisablehook = told
-        strike.last.clear()  # frames, and so the functions that they run
         yield n
         if n and strike.left > 0:
             return
