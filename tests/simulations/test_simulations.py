@@ -43,7 +43,7 @@ def test_a_service_that_is_guarded_as_one_is_well_again_after_the_storm(variant)
 
 
 def test_many_gateways_in_front_of_many_endpoints_know_too_little_of_each_and_enough_of_the_service():
-    many = {"gateways": 60, "instances": 10, "seconds": 73.0}
+    many = {"gateways": 60, "instances": 30, "seconds": 73.0}
     endpoints, both = (stormed(name, **many) for name in ("circuits of endpoints only", "defaults"))
     assert endpoints.share_served(0, 20) > 0.99
     assert endpoints.share_served(65, 72) < 0.5
