@@ -27,9 +27,9 @@ from .proxy_protocol import MAX_BYTES, Proxied, ProxyProtocolError, header_lengt
 from .tls import TlsContexts
 
 BACKLOG: Final = 1024
-#: Connections that a socket takes in for each turn of the event loop. With all that wait, a flood of new clients would
-#: hold up those that are there; with one, as libuv does it, a loop whose turns are long would let new ones wait.
-ACCEPTED_AT_ONCE: Final = 8
+#: Connections that a socket takes in for each turn of the event loop. With one, as libuv does it, new clients wait long
+#: while turns are; with more, a burst of them, each of which costs more than a request, holds up who is there.
+ACCEPTED_AT_ONCE: Final = 2
 #: How long nothing is accepted after the process ran out of file descriptors.
 _REST_S: Final = 0.1
 #: That it has is not said again before so many seconds have passed.
