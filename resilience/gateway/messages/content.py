@@ -142,15 +142,7 @@ def beginning(body: bytes, headers: Iterable[Header], most: int) -> bytes | None
         headers: Of the message.
         most: Bytes that are made of a coded one, at most.
     """
-    codings = _codings(headers)
-    if not codings:
-        return body
-    if len(codings) > 1 or codings[0] not in _WINDOWS:
-        return None
-    try:
-        return _undone(body, codings[0], most)[0]
-    except TooLargeError:
-        return None
+    return ContentDecoder(headers, most).piece(body)
 
 
 class ContentDecoder:
@@ -178,17 +170,23 @@ class ContentDecoder:
         while data and self._left > 0:
             if self._undo is None:
                 self._undo, self._members = zlib.decompressobj(self._window), self._members + 1
-            try:
-                made = self._undo.decompress(data, self._left)
-            except zlib.error:
-                made, self._members = b"", MOST_MEMBERS + 1
             if self._members > MOST_MEMBERS:
                 self._window = None
                 return None
+            try:
+                made = self._undo.decompress(data, self._left)
+            except zlib.error:
+                if self._members == 1:
+                    self._window = None
+                    return None
+                self._left = 0  # what follows the last member is none
+                break
             plain, self._left = plain + made, self._left - len(made)
             data = self._undo.unused_data
             if self._undo.eof:
                 self._undo = None
+                if self._window == _WINDOWS[b"deflate"]:  # which has no second member
+                    self._left = 0
         return plain
 
 
