@@ -64,3 +64,10 @@ def test_each_link_leads_to_its_instance_whatever_its_name_and_there_is_none_whe
     cells = page.locator("[data-instance] td:nth-child(2)").all()
     assert sorted(each.inner_text() for each in cells) == sorted(identity for _, identity in NAMES)
     page.close()
+
+
+def test_a_screen_reader_finds_the_page_and_what_each_number_is_of(browser: Any) -> None:
+    page = shown(browser, 1200)
+    assert page.evaluate("[...document.body.children].map(each => each.localName)") == ["main"]
+    assert page.evaluate("[...document.querySelectorAll('th')].every(each => each.scope === 'col')")
+    page.close()

@@ -51,14 +51,14 @@ def page(registry: InstanceRegistry, peers: Sequence[Mapping[str, Any]], storage
 def _parts(registry: InstanceRegistry, peers: Sequence[Mapping[str, Any]], storage: Mapping[str, Any] | None,
            now: Moment) -> Iterator[str]:
     yield ('<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Service registry</title>'
-           f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>'
+           f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body><main>'
            "<h1>Service registry</h1>")
     yield from _preservation(registry, now)
     yield from _peers(registry, peers)
     yield from _storage(storage)
     yield from _applications(registry)
     yield from _instances(registry, now)
-    yield "</body></html>\n"
+    yield "</main></body></html>\n"
 
 
 def _preservation(registry: InstanceRegistry, now: Moment) -> Iterator[str]:
@@ -148,7 +148,7 @@ def _row(lease: Lease, now: Moment) -> str:
 
 def _table(name: str, *heads: str) -> str:
     """The beginning of a table, which scrolls by itself where it is wider than the page, and by keys, too."""
-    row = "".join(f"<th>{each}</th>" for each in heads)
+    row = "".join(f'<th scope="col">{each}</th>' for each in heads)
     return f'<div class="wide" role="region" aria-label="{name}" tabindex="0"><table><tr>{row}</tr>'
 
 
