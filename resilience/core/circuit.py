@@ -116,6 +116,8 @@ class Circuit:
         term = self.term
         if now < term.free_until:
             return term
+        if term.passes:
+            self._stalls.look_out()
         if term.passes or now >= term.until or term.state is State.HALF_OPEN:
             permit = self._knock(now)
             if permit is not None:
@@ -131,7 +133,7 @@ class Circuit:
     def settle(self, permit: Term, outcome: int, started: float, now: float) -> None:
         """Report how the permitted call, begun at *started*, ended. Never raises."""
         slow = now - started >= self.slow_s
-        if slow and started < self._stalls.until:
+        if slow:
             slow = now - started - self._stalls.lost(started, now) >= self.slow_s
         if outcome == SUCCESS and now < permit.lock_free_until and not slow:
             permit.bump()
@@ -242,7 +244,7 @@ class Circuit:
         self._guard.renew()
         self._openings = 0  # in a row, without a recovery in between
         self._outage: tuple[float, str, float] | None = None  # since it opened: when, why, and what else _stand() says
-        self.term: Term = Closed(0, now, self._config, self._horizon)
+        self.term: Term = Closed(0, now, self._config, self._horizon, stalls=self._stalls)
 
     def _knock(self, now: float) -> Term | None:
         taken: list[Term] = []
@@ -348,7 +350,7 @@ class Circuit:
             new = HalfOpen(seq, now, config)
         elif state is State.CLOSED:
             self._openings = 0
-            new = Closed(seq, now, config, self._horizon, previous)
+            new = Closed(seq, now, config, self._horizon, previous, self._stalls)
         elif state is State.FORCED_CLOSED:
             new = ForcedClosed(seq, now, config, self._horizon, previous)
         else:

@@ -5,12 +5,14 @@ in the sockets. A stopped container or a long garbage collection does so to thre
 doing: a call that lost a good part of its time to a stall says nothing to breaker, throttle and limits, if it failed,
 and was not slow by the time that it lost, if it succeeded. What callers get, and what is counted, stays the same.
 
-A stall is noticed by a timer that comes late (drivers.async_timeouts, drivers.workers); nobody looks for one otherwise.
-So a plain function in its caller's thread, for which there is no timer, has none.
+A stall is noticed by a timer that comes late: that of a timeout (drivers.async_timeouts, drivers.workers), or one that
+is there for nothing else while calls of a closed circuit begin on an event loop (drivers.local_stalls). So a plain
+function in its caller's thread, for which there is no timer, has none.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 from typing import Final
 
@@ -23,16 +25,32 @@ _DECIDES: Final = 0.25
 _KEPT: Final = 16
 
 
+def _nobody() -> None:
+    """Looks for no stall."""
+
+
 class Stalls:
     """The last stalls, on one clock. Every method may be called from any thread.
 
     Attributes:
         until: When the last one ended; calls that began later have lost nothing.
+        look_every: After how many seconds of calls that begin look_out() is to be called again.
+        look_out: To be called when a call begins, outside of locks: stalls of its event loop are looked for from now
+            on. Notes what there was, too.
+        due: When there is a stall that nobody has noted, unless look_out() is called before: that is made good by
+            lost() and excuses(). Set by who looks.
     """
 
-    __slots__ = ("_guard", "_spans", "until")
+    __slots__ = ("_guard", "_spans", "due", "look_every", "look_out", "until")
 
-    def __init__(self) -> None:
+    def __init__(self, look_out: Callable[[], object] = _nobody, look_every: float = inf) -> None:
+        """There was none.
+
+        Args:
+            look_out: See there; by default nobody does.
+            look_every: See there.
+        """
+        self.look_out, self.look_every, self.due = look_out, look_every, inf
         self._guard = Guard()
         self._spans: tuple[tuple[float, float], ...] = ()  # apart from each other, oldest first; replaced as a whole
         self.until = -inf
@@ -44,6 +62,7 @@ class Stalls:
     def renew(self) -> None:
         """Start over in a forked child; what the parent lost was lost to it as well."""
         self._guard.renew()
+        self.due = inf
 
     def _note(self, start: float, end: float) -> None:
         apart = [span for span in self._spans if span[1] < start or span[0] > end]
@@ -53,7 +72,9 @@ class Stalls:
         self.until = max(end, self.until)
 
     def lost(self, started: float, now: float) -> float:
-        """How many of the seconds from *started* to *now* were lost."""
+        """How many of the seconds from *started* to *now*, the present, were lost."""
+        if now >= self.due:
+            self.look_out()
         if started >= self.until:
             return 0.0
         return sum(max(0.0, min(end, now) - max(start, started)) for start, end in self._spans)

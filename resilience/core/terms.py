@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from .events import State, Trigger
 from .in_flight_cohorts import Cohorts
+from .stalls import NO_STALLS, Stalls
 from .window import CountWindow, Tally, TimeWindow
 
 if TYPE_CHECKING:
@@ -68,16 +69,16 @@ class Term:
 class Closed(Term):
     """All calls are admitted, and how they end is weighed."""
 
-    __slots__ = ("_bad", "_cohorts", "_config", "_good", "_in_a_row", "_run_since", "_tally", "_window",
+    __slots__ = ("_bad", "_cohorts", "_config", "_good", "_in_a_row", "_run_since", "_stalls", "_tally", "_window",
                  "horizon", "weighed")
     state = State.CLOSED
     passes = True
     watches: ClassVar[bool] = True  # the calls under way, if they can be slow
 
     def __init__(self, seq: int, now: float, config: CircuitBreaker, horizon: Callable[[], float],
-                 previous: Closed | None = None) -> None:
+                 previous: Closed | None = None, stalls: Stalls = NO_STALLS) -> None:
         super().__init__(seq, now)
-        self.horizon = horizon
+        self.horizon, self._stalls = horizon, stalls
         self._tally = Tally()
         self.bump = self._tally.bump
         self._config = config
@@ -94,14 +95,16 @@ class Closed(Term):
         else:
             self._window = _empty_window(config, now)
         self._watch(now)
+        if stalls.look_every < inf:
+            self.free_until = -inf  # the first call asks, so that its loop is watched
         self._be_calm(any(self._window.sums(now)[1:]))
 
     def look(self, now: float) -> Trigger | None:
-        config, cohorts = self._config, self._cohorts
-        if cohorts is None or config.slow_call is None or now < cohorts.edge:
-            return None
-        late = cohorts.turn(config.slow_call, now)
-        self.cohort, self.free_until = cohorts.running, cohorts.edge
+        config, cohorts, late = self._config, self._cohorts, 0
+        if cohorts is not None and config.slow_call is not None and now >= cohorts.edge:
+            late = cohorts.turn(config.slow_call, now, self._stalls)
+            self.cohort = cohorts.running
+        self._let_pass(now)
         if not late:
             return None
         good, bad, slow_good, slow_bad = self.counts(now)
@@ -114,14 +117,20 @@ class Closed(Term):
     def _watch(self, now: float) -> None:
         config = self._config
         if not self.watches or config.slow_call is None or not config.slow_in_flight:
-            self._cohorts, self.cohort, self.free_until = None, None, inf
-            return
-        cohorts = self._cohorts
-        if cohorts is None:
-            self._cohorts = cohorts = Cohorts(config.slow_call, now)
-        elif cohorts.slow_call != config.slow_call:
-            cohorts.turn(config.slow_call, now)
-        self.cohort, self.free_until = cohorts.running, cohorts.edge
+            self._cohorts, self.cohort = None, None
+        else:
+            cohorts = self._cohorts
+            if cohorts is None:
+                self._cohorts = cohorts = Cohorts(config.slow_call, now)
+            elif cohorts.slow_call != config.slow_call:
+                cohorts.turn(config.slow_call, now, self._stalls)
+            self.cohort = cohorts.running
+        self._let_pass(now)
+
+    def _let_pass(self, now: float) -> None:
+        """Say until when calls need not ask."""
+        edge = inf if self._cohorts is None else self._cohorts.edge
+        self.free_until = min(edge, now + self._stalls.look_every)
 
     def record(self, column: int, now: float) -> Trigger | None:
         self.harvest()

@@ -1,16 +1,87 @@
-"""Local stalls: noted by timers that come late, on the system's clock, and told to the registries that go by it."""
+"""Local stalls: noted by timers that come late, on the system's clock, and told to the registries that go by it.
+
+The timer of a timeout comes too late to tell of a stall that is over before the timeout, and many calls have none. So
+while calls of closed circuits begin on an event loop, and for some seconds after, a timer of that loop comes each
+tenth of a second, and tells whether it was late. What it tells is there before a call ends that it excuses: an event
+loop runs due timers before the tasks that what it has read wakes up; and a call that was to go on already asks before
+it is weighed. An idle program has no such timer.
+
+The loop's own clock must say, too, that the timer is late: that of a test may be frozen.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import weakref
+from asyncio import AbstractEventLoop
 from collections.abc import Callable
+from math import inf
 from typing import Any, Final
 
 from ..core.stalls import STALL_S, Stalls
 from .system_clock import monotonic
 
+#: After so many seconds a circuit's next call says again that its loop is to be watched.
+_LOOK_EVERY_S: Final = 1.0
+#: For so many seconds it is watched then.
+_WATCH_S: Final = 10.0
+
+
+class _Watch:
+    """The timer of one loop.
+
+    Attributes:
+        until: When it comes for the last time.
+        due: When it comes next; infinite: it does not.
+        due_there: The same on the loop's clock.
+    """
+
+    __slots__ = ("due", "due_there", "until")
+
+    def __init__(self) -> None:
+        self.until, self.due, self.due_there = inf, inf, inf
+
+    def set(self, loop: AbstractEventLoop, now: float) -> None:
+        """Come again."""
+        self.due, self.due_there = now + STALL_S, loop.time() + STALL_S
+        system_stalls.due = self.due + STALL_S
+        loop.call_later(STALL_S, self.come, loop)
+
+    def tell(self, loop: AbstractEventLoop, now: float) -> None:
+        """Note the stall, if it should have come long ago. Nobody need ask again at once."""
+        if came_late(min(now - self.due, loop.time() - self.due_there)):
+            self.due, self.due_there = now, loop.time()
+        system_stalls.due = max(self.due, now) + STALL_S
+
+    def come(self, loop: AbstractEventLoop, _clock: Callable[[], float] = monotonic) -> None:
+        """It comes."""
+        now = _clock()
+        self.tell(loop, now)
+        self.due = system_stalls.due = inf
+        if now < self.until:
+            self.set(loop, now)
+
+
+_watches: Final[weakref.WeakKeyDictionary[AbstractEventLoop, _Watch]] = weakref.WeakKeyDictionary()
+
+
+def _look_out(_clock: Callable[[], float] = monotonic) -> None:
+    """Watch the event loop that runs here, if one does."""
+    loop = asyncio._get_running_loop()
+    if loop is None:
+        return
+    now, watch = _clock(), _watches.get(loop)
+    if watch is None:
+        watch = _watches[loop] = _Watch()
+    watch.until = now + _WATCH_S
+    if watch.due < inf:
+        watch.tell(loop, now)
+    else:
+        watch.set(loop, now)
+
+
 #: Those of the system's clock.
-system_stalls: Final = Stalls()
+system_stalls: Final = Stalls(_look_out, _LOOK_EVERY_S)
 #: A dict is copied in one step, whatever other threads add; a WeakSet is not.
 _told: Final[dict[weakref.ref[Callable[[float, float], object]], None]] = {}
 _forget: Final[Callable[[Any], object]] = _told.pop

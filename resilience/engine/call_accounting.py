@@ -153,7 +153,7 @@ class CallAccounting:
             outcome = self._by_rules(error)
             if outcome not in _ILL:
                 return outcome
-        if started < self._stalls.until and outcome in _IN_STALL and self._stalls.excuses(started, now):
+        if outcome in _IN_STALL and self._stalls.excuses(started, now):
             return _IN_STALL[outcome]
         self._failures.note(error, self._clock())
         return outcome
