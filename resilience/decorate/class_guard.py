@@ -18,6 +18,8 @@ from ..engine.callables import GUARD
 from ..errors import ConfigError
 from .arguments import CommandArguments
 from .commands import command
+from .decoration import inherit
+from .inheritance import hand_down
 
 C = TypeVar("C", bound=type[Any])
 
@@ -57,6 +59,7 @@ def guard_class(cls: Any = None, /, *, only: Iterable[str] = (), except_: Iterab
     guarded = {name: command(**settings)(method) for name, method in chosen.items()}
     for name, method in guarded.items():
         setattr(cls, name, method)
+    hand_down(cls, inherit)
     return cls
 
 

@@ -19,6 +19,7 @@ from ..policies.order import in_order
 from ..registry import Registry, default_registry, table_of
 from .declaration import Declaration
 from .entry import Entry, bring_into_force, enter, forsake, wrap
+from .inheritance import notice
 from .running import running_of
 from .several_commands import with_several
 from .wrapper_stack import Guard, guard_of
@@ -49,6 +50,8 @@ def guard(fn: Any, declaration: Declaration, what: str, *, instead: bool = True)
         declaration, fn = declaration.above(below.declaration), below.fn
     in_order(declaration.policies)
     _check_keyed(declaration)
+    if declaration.key is None:
+        notice(fn, inherit)
     table = table_of(default_registry if declaration.registry is None else declaration.registry)
     table.sweep(keys=False)  # there may be many: a new one, or who reads them all, looks at them
     if callable(declaration.key) or declaration.named("failover") is not None:
@@ -67,6 +70,11 @@ def guard(fn: Any, declaration: Declaration, what: str, *, instead: bool = True)
     if entry.is_new:
         table.announce(entry.command)
     return wrapper
+
+
+def inherit(fn: Any, declaration: Declaration) -> Any:
+    """Guard *fn*, which a subclass inherits, as the *declaration* of its own class says."""
+    return guard(fn, declaration, "@command")
 
 
 def guard_alike(fn: Any, guarded: Any) -> Any:

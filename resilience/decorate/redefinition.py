@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -40,7 +41,11 @@ def _function_of(below: Guard) -> Callable[..., Any] | None:
 def now_under(fn: Callable[..., Any], qualname: str) -> Iterator[Any]:
     """What stands under *qualname* in the module of *fn* until *fn* does, and all that it wraps."""
     first, *rest = qualname.split(".")
-    found = (said(innermost(fn), "__globals__", dict) or {}).get(first)
+    names: dict[str, Any] = said(innermost(fn), "__globals__", dict) or {}
+    module = sys.modules.get(name_of(fn)[0])
+    if module is not None and names.get("__name__") != module.__name__:  # of a method that a class elsewhere inherits
+        names = vars(module)
+    found = names.get(first)
     for name in rest:
         found = inspect.getattr_static(found, name, None)
     found = found.fget if isinstance(found, property) else found
