@@ -25,7 +25,8 @@ from typing import Any, Final
 
 from .exception_groups import is_group, parts
 
-_MILLISECONDS: Final = ("retry-after-ms", "x-ms-retry-after-ms", "grpc-retry-pushback-ms")
+_PUSHBACK: Final = "grpc-retry-pushback-ms"
+_MILLISECONDS: Final = ("retry-after-ms", "x-ms-retry-after-ms", _PUSHBACK)
 
 
 def asked_for(what: Any, wall: Callable[[], float] | None = None) -> float | None:
@@ -39,6 +40,17 @@ def asked_for(what: Any, wall: Callable[[], float] | None = None) -> float | Non
     if is_group(what):
         return max((asked for part in parts(what) if (asked := _asked_for(part, wall)) is not None), default=None)
     return _asked_for(what, wall)
+
+
+def forbids_retry(what: Any) -> bool:
+    """Whether an exception, or a part of a group, asks not to be called again. Never raises an Exception.
+
+    Proposal A6 of gRPC: a server says so by a pushback that is negative, or no number.
+
+    Args:
+        what: The exception.
+    """
+    return any(map(_forbids_retry, parts(what) if is_group(what) else (what,)))
 
 
 def headers_of(what: Any) -> Iterator[Any]:
@@ -69,6 +81,14 @@ def _asked_for(what: Any, wall: Callable[[], float] | None) -> float | None:
     return None
 
 
+def _forbids_retry(what: Any) -> bool:
+    try:
+        said = [_named(headers).get(_PUSHBACK) for headers in headers_of(what) if headers is not None]
+    except Exception:  # noqa: BLE001 - somebody else's object
+        return False
+    return any(isinstance(value, (str, bytes, int, float)) and _seconds(value) is None for value in said)
+
+
 def _own(asked: Any, wall: Callable[[], float] | None) -> float | None:
     """What an attribute asks for."""
     if hasattr(asked, "timestamp"):
@@ -77,8 +97,7 @@ def _own(asked: Any, wall: Callable[[], float] | None) -> float | None:
 
 
 def _in_headers(headers: Any, wall: Callable[[], float] | None) -> float | None:
-    if isinstance(headers, (dict, list, tuple)):
-        headers = _by_name(headers)
+    headers = _named(headers)
     for name in _MILLISECONDS:
         value = headers.get(name)
         if value is not None and (asked := _seconds(value)) is not None:
@@ -98,8 +117,10 @@ def _in_headers(headers: Any, wall: Callable[[], float] | None) -> float | None:
     return None if sent is None else max(0.0, until - sent)
 
 
-def _by_name(headers: Any) -> dict[str, Any]:
-    """Headers in small letters; what is no mapping of a client's own has them as they came, and perhaps as bytes."""
+def _named(headers: Any) -> Any:
+    """Headers by names in small letters; what is no mapping of a client's own has them as they came, perhaps as bytes."""
+    if not isinstance(headers, (dict, list, tuple)):
+        return headers
     pairs = headers.items() if isinstance(headers, dict) else headers
     return {_text(name).lower(): _text(value) for name, value in reversed(list(pairs))}  # the first of several counts
 
