@@ -9,16 +9,20 @@ DEADLINE_EXCEEDED.
 from __future__ import annotations
 
 import math
+import traceback
 from typing import Any, Final
 
 import grpc
-from grpc.aio import AioRpcError, Metadata
+from grpc.aio import AioRpcError, BaseError, Metadata
 
 from .. import CallTimeoutError, Ending, FailureRules, NoTimeLeftError, Verdict, http_status, remaining
+from ..core.exception_copy import traceback_of
+from ..core.exception_groups import is_a
 
 _SLACK_S: Final = 0.05  # the timer of the caller's own deadline may be a little early
-#: What grpc says, as UNKNOWN or INTERNAL, of requests that the iterator or serializer of the caller did not give it.
-_NEVER_SENT: Final = ("Exception iterating requests!", "Exception serializing request!")
+#: What grpc says, as UNKNOWN or INTERNAL, of requests that the iterator or serializer of the caller did not give it, and
+#: of metadata that nobody can be sent.
+_NEVER_SENT: Final = ("Exception iterating requests!", "Exception serializing request!", "Invalid metadata")
 
 
 def judge(ending: Ending) -> Verdict | None:
@@ -28,14 +32,14 @@ def judge(ending: Ending) -> Verdict | None:
         ending: How the RPC ended.
 
     Returns:
-        The caller's fault for DEADLINE_EXCEEDED by the caller's own ``deadline()``, and for requests that could not be
-        iterated or serialized: a careless caller must not open the circuit for all others. None for all else: the
-        status code decides.
+        The caller's fault for DEADLINE_EXCEEDED by the caller's own ``deadline()``, and for what was never sent: by a
+        channel that is closed, with arguments or metadata that cannot be, or since its requests could not be iterated
+        or serialized. A careless caller must not open the circuit for all others. None for all else: the status code
+        decides.
     """
     if ending.error is None:
         return None
-    details = getattr(ending.error, "details", None)
-    if callable(details) and details() in _NEVER_SENT:
+    if _was_never_sent(ending.error):
         return Verdict.CALLER_FAULT
     left = remaining()
     if left is None or left > _SLACK_S:
@@ -43,6 +47,17 @@ def judge(ending: Ending) -> Verdict | None:
     code = getattr(ending.error, "code", None)
     expired = callable(code) and code() is grpc.StatusCode.DEADLINE_EXCEEDED
     return Verdict.CALLER_FAULT if expired else None
+
+
+def _was_never_sent(error: Exception) -> bool:
+    """Whether gRPC did not send an RPC. It has no status code for most of that, but raises what Python has for it."""
+    details = getattr(error, "details", None)
+    if callable(details):
+        return details() in _NEVER_SENT
+    if not is_a(error, (ValueError, TypeError, AttributeError, LookupError, BaseError)):
+        return False
+    modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(traceback_of(error))]
+    return modules[-1].startswith("grpc.") if modules else False
 
 
 #: Failure rules for RPCs by status code: UNAVAILABLE, INTERNAL, UNKNOWN, DATA_LOSS and DEADLINE_EXCEEDED are failures,
