@@ -189,8 +189,15 @@ def _stream(continuation: Any, details: Any, request: Any) -> Generator[Any, Non
         if call.code() is not grpc.StatusCode.OK:
             raise call from None
     except GeneratorExit:
-        call.cancel()
+        _leave(call)
         raise
+
+
+def _leave(call: Any) -> None:
+    """End an RPC; what an interceptor further below returns for a stream may be a generator of its own, and no call."""
+    end = getattr(call, "cancel", None) or getattr(call, "close", None)
+    if end is not None:
+        end()
 
 
 def _outcome_or_future(guarded: Any, continuation: Any, details: Any, request: Any) -> Any:
@@ -243,7 +250,8 @@ class _GuardedStream:
             if stream is not None:
                 stream._ended()
 
-        if not self._call.add_callback(ended):
+        add_callback = getattr(self._call, "add_callback", None)  # without one it ends when it is read or dropped
+        if add_callback is not None and not add_callback(ended):
             self._ended()
 
     def __getattr__(self, name: str) -> Any:
