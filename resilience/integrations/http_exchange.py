@@ -49,6 +49,8 @@ IDEMPOTENT: Final = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE
 #: draft-ietf-httpapi-idempotency-key-header: the server recognises a request that it has had before.
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 
+#: Key of requests whose URL has no host: their clients answer them in their own words.
+NO_HOST: Final = "no host"
 #: Errors that leave an adapter as errors of its client too; a ConfigError is a mistake in the program.
 OURS: Final = (RejectedError, CallTimeoutError, FailedResultError)
 #: What the reader sends into an exchange instead of reading on: the body is not wanted any more.

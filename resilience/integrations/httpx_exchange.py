@@ -14,7 +14,7 @@ from ..commands.command import Command
 from ..commands.keyed_commands import KeyedCommands
 from ..engine.failure_judge import Head
 from ..errors import ConfigError
-from .http_exchange import OURS, ClientTerms, Exchanges, end_of, leave, leave_async
+from .http_exchange import NO_HOST, OURS, ClientTerms, Exchanges, end_of, leave, leave_async
 from .httpx_cancellation import PoolGate, unbroken, waited_for_pool
 from .httpx_sending import Sending
 from .request_mistakes import httpx_mistake
@@ -35,8 +35,8 @@ def client_of(httpx: Any) -> ClientTerms:
 
 def _host(request: Any) -> str:
     url = request.url
-    port = url.port
-    return url.host if port is None else f"{url.host}:{port}"
+    host, port = url.host or NO_HOST, url.port
+    return host if port is None else f"{host}:{port}"
 
 
 # -- synchronous

@@ -1,7 +1,7 @@
 """Request mistakes: whether an exception came out of what a caller gave to a client, and not out of sending it.
 
-- *The head*: a header that no server could be sent. Clients without a class for that raise a ValueError or TypeError
-  where they write it.
+- *The head*: a header that no server could be sent, or a host that no name server could be asked for. Clients without a
+  class for that raise a ValueError or TypeError where they write or look it up.
 - *The body*: an iterator or a file of the caller's, made of another response, of a request that is passed on, of a
   database. Clients let through what it raises, as it is or in an exception of their own. The function of the client
   that iterates the body has then called the caller's code, or nothing, and not another part of the client.
@@ -36,7 +36,7 @@ def _rule(heads: tuple[str, ...], bodies: tuple[str, ...],
 
     def is_mistake(error: BaseException) -> bool:
         """Whether *error*, or what it was made of, came out of the head or the body of a request."""
-        return (is_a(error, (ValueError, TypeError)) and passed_through(error, *heads)) or any(
+        return (is_a(error, (ValueError, TypeError)) and passed_through(error, *heads, "socket:getaddrinfo")) or any(
             _came_out_of(each, bodies, senders) for each in islice(_with_origins(error), _DEPTH))
 
     return is_mistake

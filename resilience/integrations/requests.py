@@ -18,12 +18,12 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
-from urllib3.exceptions import EmptyPoolError
+from urllib3.exceptions import EmptyPoolError, LocationValueError
 
 from ..commands.command import Command
 from ..commands.keyed_commands import KeyedCommands
 from ..errors import ConfigError
-from .http_exchange import OURS, ClientTerms, Exchanges, Hold
+from .http_exchange import NO_HOST, OURS, ClientTerms, Exchanges, Hold
 from .request_mistakes import urllib3_mistake
 from .urllib3 import given_out, watched
 
@@ -34,7 +34,7 @@ _USUAL_PORTS: Final = {"http": 80, "https": 443}
 
 def _host(request: Any) -> str:
     parts = urlsplit(request.url)
-    host = parts.hostname or ""
+    host = parts.hostname or NO_HOST
     return host if parts.port in (None, _USUAL_PORTS.get(parts.scheme)) else f"{host}:{parts.port}"
 
 
@@ -44,7 +44,8 @@ def _discard(response: Any) -> None:
 
 _CLIENT: Final = ClientTerms(
     rejected=requests.ConnectionError, timed_out=requests.ReadTimeout, pool_errors=(EmptyPoolError,), host=_host,
-    caller_faults=(requests.exceptions.InvalidURL, urllib3_mistake),  # InvalidHeader is what the server sent, here
+    # InvalidHeader is what the server sent, here.
+    caller_faults=(requests.exceptions.InvalidURL, LocationValueError, urllib3_mistake),
     method=lambda request: (request.method or "GET").upper(), headers=lambda request: request.headers,
     may_repeat=lambda request: isinstance(request.body, (bytes, str, type(None))),
     discard=_discard)
