@@ -14,14 +14,13 @@ A body ends in one of four ways, and each decides what the exchange amounts to:
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from typing import Any
 
 from ..core.exception_groups import is_a
 from .http_exchange import OURS, Exchanges, leave, leave_async
-from .httpx_cancellation import unbroken
+from .httpx_cancellation import Held, unbroken
 
 _LEFT = "the response was closed while its body was read"
 
@@ -116,7 +115,7 @@ class AsyncBody(_Body):
     async def _close_under_reader(self) -> None:
         self._is_left = True
         self._exchanges.left.add(self._inner)
-        held: list[asyncio.CancelledError] = []
+        held = Held()
         await unbroken(self._inner.aclose(), held)
         if held:
-            raise held.pop()
+            held.release()

@@ -9,7 +9,8 @@ in which a connection is assigned to it, or between two steps of its own bookkee
 - httpcore's bookkeeping is not interrupted: between its locks it gives other tasks a turn, by a bare ``yield``. A
   cancellation that comes there is held back until httpcore waits for the network, of which it cleans up, or returns.
   So is one that comes where httpcore closes a response and waits for its lock: requests that have been assigned the
-  same idle connection hold that lock, one after the other, until all but the first have found out.
+  same idle connection hold that lock, one after the other, until all but the first have found out. It may have been a
+  timeout of httpcore's own, which is over by then: nobody is cancelled by that.
 
 With HTTP/2, which sends several requests on one connection, there is no gate: only the second holds.
 """
@@ -85,8 +86,40 @@ def connections_of(inner: Any) -> int | None:
     return most if isinstance(most, int) and not getattr(pool, "_http2", True) else None
 
 
+class Held(list[asyncio.CancelledError]):
+    """The cancellation that is held back from a request, or nothing. For one task."""
+
+    __slots__ = ("_requests",)
+
+    def keep(self, error: asyncio.CancelledError) -> None:
+        """Hold *error* back, unless another one is held back already."""
+        if not self:
+            self.append(error)
+            self._requests = _cancelling()
+
+    def take(self) -> asyncio.CancelledError | None:
+        """Let go of the cancellation that there is; None: whoever asked for it has taken it back meanwhile.
+
+        That is what a timeout does, such as anyio's within httpcore, when what it is around has ended.
+        """
+        error = self.pop()
+        return error if _cancelling() >= self._requests else None
+
+    def release(self) -> None:
+        """Raise the cancellation that there is, unless it has been taken back."""
+        error = self.take()
+        if error is not None:
+            raise error from None
+
+
+def _cancelling() -> int:
+    """How many requests to cancel the current task are pending."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
+
+
 @types.coroutine
-def unbroken(inner: Any, held: list[asyncio.CancelledError]) -> Generator[Any, None, Any]:
+def unbroken(inner: Any, held: Held) -> Generator[Any, None, Any]:
     """Await *inner*, and hold a cancellation back while that waits for nothing, or for the lock of what it closes.
 
     A second cancellation is not held back: anyio repeats its own until it is heard.
@@ -94,7 +127,7 @@ def unbroken(inner: Any, held: list[asyncio.CancelledError]) -> Generator[Any, N
     Args:
         inner: What is awaited.
         held: The cancellation that was held back is put here, and stays here if *inner* ended without another wait;
-            the caller is to raise it then.
+            the caller is to release it then.
     """
     send, throw = inner.send, inner.throw
     error: BaseException | None = None
@@ -105,22 +138,21 @@ def unbroken(inner: Any, held: list[asyncio.CancelledError]) -> Generator[Any, N
             return end.value
         except BaseException:
             if held:  # it came before what failed could tell anybody
-                raise held.pop() from None
+                held.release()
             raise
         error = None
         if awaited is not None and _waits_to_close(inner):
             yield from _uncancelled(awaited, held)
             continue
         try:
-            if awaited is None or not held:
+            if awaited is None or not held or (error := held.take()) is None:
                 yield awaited
             else:
-                error = held.pop()
                 awaited.cancel()  # as Task.cancel() does
                 awaited._asyncio_future_blocking = False
         except asyncio.CancelledError as cancelled:
             if awaited is None and not held:
-                held.append(cancelled)
+                held.keep(cancelled)
             else:
                 error = cancelled
         except BaseException as thrown:  # noqa: BLE001 - all of it goes on to the inner one
@@ -139,7 +171,7 @@ def _waits_to_close(inner: Any) -> bool:
     return False
 
 
-def _uncancelled(awaited: asyncio.Future[Any], held: list[asyncio.CancelledError]) -> Generator[Any, None, None]:
+def _uncancelled(awaited: asyncio.Future[Any], held: Held) -> Generator[Any, None, None]:
     """Wait for a future that no cancellation of the task reaches; the first one is put into *held*."""
     awaited._asyncio_future_blocking = False
     while not awaited.done():
@@ -148,4 +180,4 @@ def _uncancelled(awaited: asyncio.Future[Any], held: list[asyncio.CancelledError
         try:
             yield from turn
         except asyncio.CancelledError as cancelled:
-            held[:] = held or [cancelled]
+            held.keep(cancelled)

@@ -5,7 +5,6 @@ What a cancellation does to their connections, and what is done about that, stan
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Generator
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -15,7 +14,7 @@ from ..commands.keyed_commands import KeyedCommands
 from ..engine.failure_judge import Head
 from ..errors import ConfigError
 from .http_exchange import NO_HOST, OURS, ClientTerms, Exchanges, end_of, leave, leave_async
-from .httpx_cancellation import PoolGate, unbroken, waited_for_pool
+from .httpx_cancellation import Held, PoolGate, unbroken, waited_for_pool
 from .httpx_sending import Sending
 from .request_mistakes import httpx_mistake
 
@@ -167,14 +166,14 @@ def _async_exchanges(inner: Any, library: Any, settings: dict[str, Any]) -> Exch
 
     async def exchange(request: Any) -> AsyncGenerator[Any, Any]:
         exchanges.send_deadline(request)
-        held: list[asyncio.CancelledError] = []
+        held = Held()
         _ = gate.is_passed() or await gate.enter(request)
         try:
             head = Head(received(await unbroken(send(request), held)))
             stream = head.answer.stream
             try:
                 if held:
-                    raise held.pop()
+                    held.release()
                 word = yield head
                 body = stream.__aiter__()
                 while word is None:
@@ -183,7 +182,7 @@ def _async_exchanges(inner: Any, library: Any, settings: dict[str, Any]) -> Exch
                     except StopAsyncIteration:
                         break
                     if held:
-                        raise held.pop()
+                        held.release()
                     word = yield chunk
                 end_of(word)
             except Exception:
@@ -192,7 +191,7 @@ def _async_exchanges(inner: Any, library: Any, settings: dict[str, Any]) -> Exch
             finally:
                 await unbroken(stream.aclose(), held)
                 if held:
-                    raise held.pop()
+                    held.release()
         except theirs as error:
             raise sending.translated(error) from error
         finally:

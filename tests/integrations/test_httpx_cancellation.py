@@ -224,7 +224,7 @@ async def test_a_second_cancellation_is_not_held_back():
             await asyncio.sleep(0)
 
     async def run():
-        await httpx_cancellation.unbroken(checkpoint(), [])
+        await httpx_cancellation.unbroken(checkpoint(), httpx_cancellation.Held())
 
     task = asyncio.create_task(run())
     await asyncio.sleep(0)
@@ -246,9 +246,9 @@ async def test_a_cancellation_that_was_held_back_comes_with_the_next_wait_or_the
         reached.append("after the wait")
 
     async def run(then):
-        held = []
+        held = httpx_cancellation.Held()
         await httpx_cancellation.unbroken(two_turns(then), held)
-        raise held.pop()
+        held.release()
 
     async def nothing():
         pass

@@ -8,7 +8,7 @@ import grpc
 import pytest
 from grpc.aio import AioRpcError, Metadata
 
-from resilience import Registry, Retry, retry
+from resilience import Registry, retry
 from resilience.core.retry_after import forbids_retry
 
 
