@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from .. import Ending, FailureRules, Verdict, command, http_status
 from ..errors import ConfigError
-from .request_mistakes import urllib3_mistake
+from .request_mistakes import aiohttp_mistake, urllib3_mistake
 
 C = TypeVar("C")
 
@@ -68,7 +68,7 @@ def judge(ending: Ending) -> Verdict | None:
             return Verdict.FAILED
         return Verdict.CALLER_FAULT if "EventStreamError" in names and _OF_THE_CALLER.search(code) else None
     origin = vars(ending.error).get("kwargs", {}).get("error") if names else ending.error
-    if isinstance(origin, BaseException) and urllib3_mistake(origin):
+    if isinstance(origin, BaseException) and (urllib3_mistake(origin) or aiohttp_mistake(origin)):
         return Verdict.CALLER_FAULT
     return Verdict.CALLER_FAULT if "BotoCoreError" in names and not names & _ON_THE_WAY else None
 

@@ -9,14 +9,15 @@ import socket
 import struct
 import threading
 
+import aiohttp
 import botocore.session
 import pytest
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
 from botocore.handlers import add_expect_header
 
-from resilience import Registry
-from resilience.integrations.botocore import guard_client
+from resilience import Ending, Registry, Verdict
+from resilience.integrations.botocore import guard_client, judge
 from tests.integrations.http_clients import (
     CLIENTS,
     Aiohttp,
@@ -163,3 +164,17 @@ def test_a_body_that_botocore_cannot_read_is_not_the_services(server):
         client.close()
         registry.close()
     assert body.reads > 0
+
+
+async def test_so_it_is_with_aiobotocore_which_sends_by_aiohttp(server):
+    async def body():
+        yield b"half"
+        raise LookupError("the rest")
+
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.ClientError) as caught:
+            await session.post(f"{server.url}/200", data=body())
+    error = EndpointConnectionError(endpoint_url=server.url, error=caught.value)  # as aiobotocore raises it
+    assert judge(Ending(error=error)) is Verdict.CALLER_FAULT
+    lost = EndpointConnectionError(endpoint_url=server.url, error=aiohttp.ServerDisconnectedError())
+    assert judge(Ending(error=lost)) is None
