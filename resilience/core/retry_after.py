@@ -118,7 +118,7 @@ def _in_headers(headers: Any, wall: Callable[[], float] | None) -> float | None:
 
 
 def _named(headers: Any) -> Any:
-    """Headers by names in small letters; what is no mapping of a client's own has them as they came, perhaps as bytes."""
+    """Headers by names in small letters; what is no mapping of a client's own has them as they came, or as bytes."""
     if not isinstance(headers, (dict, list, tuple)):
         return headers
     pairs = headers.items() if isinstance(headers, dict) else headers
