@@ -312,3 +312,7 @@ class _GuardedStream:
             pass  # the consumer gets it from the call
         finally:
             self._lock.release()
+
+
+for _kind in (grpc.Call, grpc.Future):  # gRPC wants interceptors to return a Call, and its own streams are Futures, too
+    _kind.register(_GuardedStream)
