@@ -18,6 +18,7 @@ Needs ``opentelemetry-api``. Without an SDK both do nothing.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
@@ -138,11 +139,34 @@ def _pools(registry: Registry) -> Iterator[tuple[WorkerPool, dict[str, Any]]]:
 
 def _callback(instrument: _Instrument, sources: Callable[[Registry], Iterator[tuple[Any, dict[str, Any]]]],
               registries: tuple[Registry, ...]) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    totals = _Totals() if instrument.kind == "counter" else None
+
+    def observation(source: Any, value: float, attributes: dict[str, Any]) -> Observation:
+        return Observation(value if totals is None else totals.continued(source, value, attributes), attributes)
+
     def observe(_: CallbackOptions) -> Iterable[Observation]:
-        return [Observation(value, {**attributes, **more}) for registry in registries
+        return [observation(source, value, {**attributes, **more}) for registry in registries
                 for source, attributes in sources(registry) for value, more in instrument.read(source)]
 
     return observe
+
+
+class _Totals:
+    """Counters that only rise, as OpenTelemetry takes them to: a command that has gone and comes back begins at 0.
+
+    Where differences are exported ("delta"), that would be a difference below 0. The SDK keeps each series, too.
+    """
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[Any, ...], tuple[weakref.ref[Any], float, float]] = {}  # of whom, before it, by it
+
+    def continued(self, source: Any, value: float, attributes: dict[str, Any]) -> float:
+        """The *value* of *source*, and what was told of those who had the same *attributes* before it."""
+        series = tuple(attributes.values())
+        told = self._told.get(series)
+        before = 0 if told is None else told[1] if told[0]() is source else told[1] + told[2]
+        self._told[series] = weakref.ref(source), before, value
+        return before + value
 
 
 def _attributes_of(key: str, group: str) -> dict[str, Any]:
