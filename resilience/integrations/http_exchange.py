@@ -36,7 +36,7 @@ from ..core.http_status import http_status
 from ..core.retry import Retry
 from ..core.vendor_errors import as_vendor_error
 from ..core.verdict import FailedResultError
-from ..drivers.deadline_context import attach, current, deadline_headers, detach, in_use
+from ..drivers.deadline_context import DEADLINE_HEADER, attach, current, deadline_headers, detach, in_use
 from ..drivers.sleeping import async_sleeper, sleeper
 from ..engine.callables import USUAL_GROUP
 from ..engine.failure_judge import BEGINS_WITH_HEAD, speaks_of
@@ -175,6 +175,7 @@ class Exchanges:
             registry)
         self.has_retry = self._retries.are_on
         self.left: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._told: weakref.WeakSet[Any] = weakref.WeakSet()  # requests that have a deadline in their headers
 
     def command_of(self, request: Any, args: tuple[Any, ...]) -> Command:
         """The command that a request is guarded by."""
@@ -185,10 +186,18 @@ class Exchanges:
         return found if found is not None else next(iter(handle))
 
     def send_deadline(self, request: Any) -> None:
-        """Tell the server what time is left of the caller's deadline, if there is one."""
+        """Tell the server what time is left of the caller's deadline, if there is one.
+
+        The request is its caller's, who may send it again without a deadline.
+        """
         if in_use:
-            for name, value in deadline_headers().items():
-                self._client.headers(request)[name] = value
+            headers, told = self._client.headers(request), deadline_headers()
+            for name, value in told.items():
+                headers[name] = value
+                self._told.add(request)
+            if not told and request in self._told:
+                self._told.discard(request)
+                headers.pop(DEADLINE_HEADER, None)
 
     def raised_as(self, error: ResilienceError, request: Any) -> Exception:
         """The *error* as one of this client's family too, with the request, which exceptions of most clients have."""
