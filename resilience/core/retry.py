@@ -73,7 +73,8 @@ class Retry:
             as all attempts and all delays may take at most, see total_limit().
         respect_retry_after: Whether to wait at least as long as the target asks for: by ``retry_after`` (seconds or a
             timedelta) of the exception, or by a Retry-After header, in seconds, milliseconds or as a date, wherever
-            the client library keeps that. If it exceeds ``max_delay``, the call is not repeated.
+            the client library keeps that. If it exceeds ``max_delay``, or the target asks for no further attempt, the
+            call is not repeated.
         retry_rejections: Whether to repeat calls that another policy of this library refused.
         budget: Limits the retries of the whole group in proportion to its calls; None: no limit.
         price: What a retry takes from the budget; 1 is one retry.

@@ -18,6 +18,7 @@ from ..core.exception_groups import is_a, is_interrupt
 from ..core.outcome import EVENT_NAMES, REFUSALS, Event, event_name
 from ..core.retry import Retry
 from ..core.retry_after import asked_for, forbids_retry
+from ..core.verdict import FailedResultError
 from ..drivers.deadline_context import in_use, remaining
 from ..drivers.retry_layers import layer, on_the_stack
 from ..drivers.sleeping import async_sleeper, sleeper
@@ -204,7 +205,8 @@ class Retrying:
                 for scope in scopes.get():
                     scope.left_to_retry = True
                 return None, f"left to the retry of {outer}, which decides whether to repeat this call"
-        if error is not None and policy.respect_retry_after and forbids_retry(error):
+        answer = error.result if isinstance(error, FailedResultError) else error
+        if policy.respect_retry_after and forbids_retry(answer):
             return None, "the target asks for no further attempt"
         asked = None if error is None else asked_for(error, wall_clock)
         delay, bound = policy.next(attempt, pause, elapsed, self._random(), asked, busy=busy, timeout=self._timeout(),
