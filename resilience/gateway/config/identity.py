@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import attrs
 
-from ..messages.headers import CLAIMS, HOP_BY_HOP
+from ..messages.headers import CLAIMS, HOP_BY_HOP, OF_CERTIFICATES
 from .checks import checked
 
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}").fullmatch
-_REFUSED: Final = HOP_BY_HOP | CLAIMS | {
+_REFUSED: Final = HOP_BY_HOP | (CLAIMS - OF_CERTIFICATES) | {
     b"host", b"content-length", b"trailer", b"via", b"cookie", b"authorization"}
 
 

@@ -30,12 +30,20 @@ HOP_BY_HOP: Final = frozenset({
 })
 #: Written anew from what the gateway itself knows.
 _FRAMING: Final = frozenset({b"host", b"content-length"})
+#: What proxies that end TLS tell of the client's certificate: RFC 9440, nginx, HAProxy and Traefik.
+OF_CERTIFICATES: Final = frozenset({
+    b"client-cert", b"client-cert-chain", b"x-client-cert", b"x-client-verify", b"x-client-dn", b"ssl-client-cert",
+    b"ssl-client-verify", b"ssl-client-subject-dn", b"ssl-client-issuer-dn", b"x-ssl-client-cert",
+    b"x-ssl-client-verify", b"x-ssl-client-dn", b"x-ssl-client-s-dn", b"x-ssl-client-i-dn", b"x-ssl-client-cn",
+    b"x-ssl-client-serial", b"x-ssl-client-sha1", b"x-ssl-cert", b"x-ssl-issuer", b"x-amzn-mtls-clientcert",
+})
 #: Claims about where a request came from, or about its target; only a trusted proxy may make them.
-CLAIMS: Final = frozenset({
+CLAIMS: Final = OF_CERTIFICATES | frozenset({
     b"forwarded", b"forwarded-for", b"x-forwarded", b"x-real-ip", b"x-client-ip", b"client-ip", b"x-remote-ip",
     b"x-remote-addr", b"x-originating-ip", b"x-cluster-client-ip", b"true-client-ip", b"cf-connecting-ip",
     b"fastly-client-ip", b"x-original-forwarded-for", b"x-envoy-external-address", b"x-original-url", b"x-original-uri",
     b"x-original-method", b"x-rewrite-url", b"x-original-host", b"x-host", b"remote-user", b"x-remote-user",
+    b"front-end-https",
 })
 _CLAIM_PREFIX: Final = b"x-forwarded-"
 _FORWARDED_FOR: Final = b"x-forwarded-for"

@@ -61,7 +61,7 @@ def parse(text: bytes, *, max_values: int = MAX_VALUES, half_pairs: bool = False
     try:
         value = json.loads(text.decode(), object_pairs_hook=_object, parse_float=_number, parse_constant=_no_number)
         if not half_pairs and _HALF_PAIR.search(text):
-            serialize(value)
+            _in_utf8(value)
     except UnicodeDecodeError:
         raise MalformedJsonError("the text is not UTF-8") from None
     except UnicodeEncodeError:
@@ -76,7 +76,14 @@ def parse(text: bytes, *, max_values: int = MAX_VALUES, half_pairs: bool = False
 
 
 def serialize(value: Any) -> bytes:
-    """*value* as JSON text without white space, in UTF-8."""
+    """*value* as JSON text without white space, in UTF-8; half of a surrogate pair stays the escape that it was."""
+    try:
+        return _in_utf8(value)
+    except UnicodeEncodeError:
+        return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _in_utf8(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 

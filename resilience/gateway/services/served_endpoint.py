@@ -7,7 +7,6 @@ nowhere.
 from __future__ import annotations
 
 import contextlib
-import json
 from typing import Final
 
 import attrs
@@ -19,7 +18,7 @@ from ..messages.content import OF_THE_BYTES, check_type, decoded, may_be_json
 from ..messages.exchange import Endpoint, InvalidRequestError, Request
 from ..messages.headers import folded, without
 from ..messages.json_pointer import parsed, put
-from ..messages.json_text import MOST_VALUES, check_size
+from ..messages.json_text import MOST_VALUES, parse, serialize
 from ..messages.unreadable_body import UnreadableBodyError
 from .service_command import Exchanging
 from .trouble import Troubles
@@ -94,12 +93,8 @@ class ServedEndpoint(EndpointState):
         return attrs.evolve(request, target=target, headers=headers, length=length, body=body)
 
     def _set_in(self, body: bytes) -> bytes:
-        check_size(body, MOST_VALUES)
-        try:
-            content = json.loads(body)
-        except (ValueError, RecursionError):
-            raise InvalidRequestError("the body is not the JSON that its Content-Type says") from None
+        content = parse(body, max_values=MOST_VALUES, half_pairs=True)
         for steps, value in self._json:
             with contextlib.suppress(LookupError):  # the way leads through what has no members
                 put(content, steps, value)
-        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+        return serialize(content)

@@ -52,6 +52,7 @@ def test_connection_cannot_name_away_what_the_gateway_adds(trusted: bool) -> Non
     "x-real-ip", "x-original-url", "x-rewrite-url", "true-client-ip",
     "x-forwarded", "forwarded-for", "client-ip", "remote-user", "x-remote-user", "x-original-uri", "x-original-forwarded-for",
     "x.forwarded.for", "x_forwarded.proto", "remote_user", "x~real~ip", "x!original^url", "transfer.encoding",
+    "client-cert", "client-cert-chain", "x-ssl-client-dn", "x_ssl_client_verify", "x-client-cert", "front-end-https",
     "x_forwarded_for", "x-forwarded_for", "x_real_ip", "x_original_url", "content_length", "transfer_encoding", "host_",
 ])
 def test_ghsa_5m6w_and_6384_a_stranger_cannot_say_where_it_comes_from(name: str) -> None:
