@@ -9,6 +9,7 @@ for byte, and reads with llhttp, which refuses every doubtful framing of an answ
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections import deque
 from collections.abc import Sequence
@@ -28,9 +29,13 @@ MAX_IDLE: Final = 256
 
 
 class Http1Client:
-    """Connections by endpoint; see messages.exchange.UpstreamClient. For one event loop."""
+    """Connections by endpoint; see messages.exchange.UpstreamClient. For one event loop, and then for the next one.
+
+    A program's tests run an application on many loops, and each ends with whatever was idle on it.
+    """
 
     def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._idle: dict[Endpoint, deque[Connection]] = {}  # those that were idle for longest first
         self._timer: asyncio.TimerHandle | None = None
         self._http2: Http2Client | None = None
@@ -48,9 +53,14 @@ class Http1Client:
             UpstreamUnreachableError: No connection within *connect_timeout* seconds.
             InvalidRequestError: The request cannot be sent as it is.
         """
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            if self._loop is not None:
+                self.close()
+            self._loop = loop
         idle = self._idle.get(endpoint)
         if idle:
-            now = asyncio.get_running_loop().time()
+            now = loop.time()
             while idle:
                 connection = idle.pop()
                 if (0.0 <= now - connection.idle_since < connection.keep_idle_s and not connection.closed
@@ -58,7 +68,7 @@ class Http1Client:
                     connection.reused = True
                     return self._begun(connection, request)
                 connection.abort()
-        connection = Connection(self, endpoint, asyncio.get_running_loop(), connect_timeout)
+        connection = Connection(self, endpoint, loop, connect_timeout)
         await connect(endpoint, connection, connect_timeout)
         return self._begun(connection, request)
 
@@ -106,11 +116,13 @@ class Http1Client:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for idle in self._idle.values():
-            while idle:
-                idle.pop().abort()
-        if self._http2 is not None:
-            self._http2.close()
+        gone, self._idle = self._idle, {}
+        with contextlib.suppress(RuntimeError):  # their loop has ended before, and takes nothing more
+            for idle in gone.values():
+                while idle:
+                    idle.pop().abort()
+            if self._http2 is not None:
+                self._http2.close()
 
     def _close_idle(self, loop: asyncio.AbstractEventLoop) -> None:
         """Close what was idle for too long: the last one used is taken first, so nobody looks at the others."""

@@ -25,9 +25,10 @@ KEEP_IDLE_S: Final = 30.0
 
 
 class Http2Client:
-    """Connections by endpoint; see messages.exchange.UpstreamClient. For one event loop."""
+    """Connections by endpoint; see messages.exchange.UpstreamClient. For one event loop, and then for the next one."""
 
     def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._pools: dict[Endpoint, _Pool] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -55,6 +56,10 @@ class Http2Client:
         Raises:
             UpstreamUnreachableError: None was made within *connect_timeout* seconds.
         """
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # what there was has ended with the other one
+            self._loop, self._timer = loop, None
+            self._pools.clear()
         pool = self._pools.get(endpoint)
         if pool is None:
             pool = self._pools[endpoint] = _Pool(self, endpoint)
