@@ -15,13 +15,13 @@ from .report import Gate, Section, Table
 BOUNDS = (
     ("sync breaker / circuitbreaker", "ours: breaker, slow calls", "circuitbreaker", 0.9),
     ("sync breaker whose key is a callable / with a fixed key", "ours: breaker by key", "ours: breaker", 2.0),
-    ("sync command with a failover / without", "ours: command with a failover", "ours: command, one target", 1.2),
+    ("sync command with a failover / without", "ours: command with a failover", "ours: command, one target", 1.15),
     ("async command with a failover / without", "ours: async command with a failover",
-     "ours: async command, one target", 1.2),
+     "ours: async command, one target", 1.15),
     ("sync command by key with a failover / without", "ours: command by key with a failover",
-     "ours: command by key, one target", 1.2),
+     "ours: command by key, one target", 1.15),
     ("async command by key with a failover / without", "ours: async command by key with a failover",
-     "ours: async command by key, one target", 1.2),
+     "ours: async command by key, one target", 1.15),
     ("sync breaker / interlock", "ours: breaker, slow calls", "interlock", 0.12),
     (
         "sync command / circuitbreaker's bare breaker",

@@ -27,7 +27,7 @@ from .proxies import ENVOY, HEALTHY, NGINX, REFUSED, ours, proxying, upstreams, 
 from .report import Gate, Section, Table
 
 CONNECTIONS = 32
-OVER_FASTIFY = 1.25
+OVER_FASTIFY = 1.6
 OVER_ENVOY = 1.0
 OVER_NGINX = 0.40
 REFUSED_COST = 1 / 3  # of a forwarded request
