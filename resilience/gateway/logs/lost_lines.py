@@ -45,7 +45,8 @@ class LostLinesMetrics:
                 ended = LostLines(ended.dropped + each.dropped, ended.failed + each.failed)
             else:
                 known.append((there, each))
-        self._known = [(lambda: None, ended), *known, (weakref.ref(writer), lost)]  # in one step: a thread may be reading
+        # In one step: a thread may be reading.
+        self._known = [(lambda: None, ended), *known, (weakref.ref(writer), lost)]
 
     def collect(self) -> Iterator[Metric]:
         """The metrics at this moment."""
