@@ -340,7 +340,9 @@ class Supervisor:
         return self._lock.reader_lock
 
     async def steer(self, key: str, order: str) -> None:
-        """Give an order to a command in every worker; see worker.ORDERS.
+        """Give an order to a command in every worker that has it; see worker.ORDERS.
+
+        One that does not have it, such as an endpoint that its source does not list yet, is told when it starts anew.
 
         Raises:
             ConfigError: No worker has such a command, or knows such an order.
@@ -349,11 +351,9 @@ class Supervisor:
             answers = await asyncio.gather(
                 *(worker.ask("steer", (key, order), ORDER_S) for worker in self.workers.values()),
                 return_exceptions=True)
-        for answer in answers:
-            if isinstance(answer, WorkerRefusedError):
-                raise ConfigError(str(answer))
         if not any(isinstance(answer, tuple) for answer in answers):
-            raise ConfigError("no worker answers")
+            refused = (str(answer) for answer in answers if isinstance(answer, WorkerRefusedError))
+            raise ConfigError(next(refused, "no worker answers"))
         self._orders.pop(key, None)
         if order.startswith("force_"):
             self._orders[key] = order
