@@ -114,3 +114,16 @@ def test_the_supervisors_own_turns_are_counted_and_not_what_a_suspended_machine_
             return loop.time() - began
 
     assert BEAT_S * (PATIENCE - 1) <= virtual_time(killed_after()) <= BEAT_S * PATIENCE
+
+
+async def test_who_is_silent_for_a_while_counts_no_more_as_one_that_serves() -> None:
+    with started() as (worker, channel, _):
+        channel.tell((0, True, None))
+        assert await worker.said()
+        for serves in (True, True, False, False):
+            kill_silent([worker])
+            assert serves is worker.serves
+        channel.tell((0, None, None))
+        while worker.silent_turns:
+            await asyncio.sleep(0)
+        assert worker.serves

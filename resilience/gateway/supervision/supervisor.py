@@ -115,8 +115,8 @@ class Supervisor:
 
     @property
     def is_ready(self) -> bool:
-        """Whether requests should be sent here: some worker listens, and nobody has told the gateway to end."""
-        return not self.is_stopping and any(worker.is_ready for worker in self.workers.values())
+        """Whether requests should be sent here: some worker serves, and nobody has told the gateway to end."""
+        return not self.is_stopping and any(worker.serves for worker in self.workers.values())
 
     # -- the whole life
 

@@ -16,6 +16,8 @@ import attrs
 
 from .channel import Channel
 
+#: Turns of the supervisor, five seconds each, after which a worker that has said nothing serves nobody, as it seems.
+_QUIET_TURNS = 3
 _CODE = """\
 import signal
 for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
@@ -84,6 +86,11 @@ class WorkerProcess:
         self._questions: dict[int, _Question] = {}
         self._said = asyncio.Event()  # whether it is ready, or never will be
         self._listening = asyncio.ensure_future(self._listen())
+
+    @property
+    def serves(self) -> bool:
+        """Whether it listens, and its event loop turns, as far as its silence tells; see heartbeat.py."""
+        return self.is_ready and self.silent_turns < _QUIET_TURNS
 
     @classmethod
     async def start(cls, number: int, file: str, data: dict[str, Any]) -> WorkerProcess:
