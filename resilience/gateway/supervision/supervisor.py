@@ -248,7 +248,8 @@ class Supervisor:
         return server.signals_heard({
             **dict.fromkeys(server.STOPPING, self.stop),
             signal.SIGUSR1: lambda: self._begin(reopen_logs([*self.workers.values()])),
-            signal.SIGHUP: functools.partial(self.reload_soon, f"the file {self.file}, as SIGHUP asks for")})
+            signal.SIGHUP: functools.partial(self.reload_soon, f"the file {self.file}, as SIGHUP asks for")},
+            to_the_end=True)
 
     def stop(self) -> None:
         """Begin the end; if it has begun already, end its phase at hand."""
