@@ -38,7 +38,7 @@ site, ABSENT = sys.argv[1], set(json.loads(sys.argv[2]))
 sys.path.insert(0, site)
 sys.meta_path.insert(0, Absent())
 lacking = {}
-for top in ("resilience", "resilience_dashboard", "resilience_pytest"):
+for top in ("resilience", "resilience_command", "resilience_dashboard", "resilience_pytest"):
     if top in ABSENT:
         continue
     module = importlib.import_module(top)
@@ -96,6 +96,7 @@ def test_the_wheel_has_every_file_of_the_packages_and_nothing_else(unpacked: tup
     packages = {f"resilience/{name}" for name in files_of(ROOT / "resilience")}
     packages |= {f"resilience_dashboard/{name}" for name in files_of(ROOT / "dashboard")}
     packages = {name.replace("resilience/testing/fixtures/", "resilience_pytest/")
+                .replace("resilience/cli/entry/", "resilience_command/")
                 for name in packages if "__pycache__" not in name}
     assert {name for name in files_of(site) if ".dist-info/" not in name} == packages
 
@@ -147,7 +148,7 @@ def test_an_installation_has_the_command_and_the_plugin_of_pytest(unpacked: tupl
         f"    assert resilience.__file__.startswith({str(site)!r})\n")
     entries: Any = metadata.PathDistribution(next(site.glob("*.dist-info"))).entry_points
     assert {each.group: each.value for each in entries} == {
-        "console_scripts": "resilience.cli:main", "pytest11": "resilience_pytest"}
+        "console_scripts": "resilience_command:main", "pytest11": "resilience_pytest"}
     environment = {**os.environ, "PYTHONPATH": str(site), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "resilience_pytest", "-p", "no:cacheprovider"],
                           cwd=tmp_path, env=environment, check=False, capture_output=True, text=True, timeout=60)

@@ -37,7 +37,8 @@ _LOOKS_AFTER_CHANGE: Final = 11
 #: Looks, at most, from one reading of the content to the next, whatever the file's status: ten seconds.
 _LOOKS_BETWEEN_READINGS: Final = 50
 
-_Signature = tuple[int, int, int, int, int]
+#: See signature_of().
+Signature = tuple[int, int, int, int, int]
 #: What a look finds: the file's bytes, or why it has none.
 Content = bytes | OSError
 
@@ -49,6 +50,18 @@ def is_endless(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def signature_of(path: str | os.PathLike[str]) -> Signature | None:
+    """What tells, without reading a file, that it has changed; None: it is away.
+
+    Not what was written since it was last read within one tick of the file system's clock; see above.
+    """
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino, found.st_dev, found.st_ctime_ns
 
 
 class Watched(Protocol):
@@ -71,7 +84,7 @@ class WatchedFileState:
         self.found: Content = b"" if seen is None else seen
         self.found = self._content() if seen is None else seen
         self._known = self._last = _identity(self.found)  # what was last taken; what the last look found
-        self._signature = self._stat()
+        self._signature = signature_of(self._path)
         self._hot, self._idle = _LOOKS_AFTER_CHANGE, 0
         self.is_due = False
 
@@ -81,7 +94,7 @@ class WatchedFileState:
 
     def differs(self) -> bool:
         """Look once; whether there is a new content, seen twice. True once for each."""
-        signature = self._stat()
+        signature = signature_of(self._path)
         if signature != self._signature:
             self._signature, self._hot = signature, _LOOKS_AFTER_CHANGE
         elif self._hot:
@@ -101,13 +114,6 @@ class WatchedFileState:
         self.is_due = True  # first: a child that is forked between these two lines must hear of the change
         self._known = found
         return True
-
-    def _stat(self) -> _Signature | None:
-        try:
-            found = os.stat(self._path)
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_size, found.st_ino, found.st_dev, found.st_ctime_ns
 
     def _content(self) -> Content:
         if is_endless(self._path):

@@ -21,6 +21,7 @@ import functools
 import http
 import json
 import math
+from collections.abc import Mapping
 from typing import Any, Final
 
 import attrs
@@ -77,6 +78,9 @@ class HttpProblem:
         return problem_body(self.status, self.detail, **({"command": self.command} if show_command else {}))
 
 
+_PHRASES: Final[Mapping[int, str]] = {each.value: each.phrase for each in http.HTTPStatus}
+
+
 @functools.lru_cache(maxsize=1024)
 def prepared_body(status: int, detail: str) -> bytes:
     """A problem_body() that is kept, for sentences of which there are few."""
@@ -97,8 +101,8 @@ def problem_body(status: int, detail: str, **more: Any) -> bytes:
         detail: One sentence for the client.
         **more: Members of our own; JSON.
     """
-    title = http.HTTPStatus(status).phrase
-    return json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail, **more}).encode()
+    title = {"title": _PHRASES[status]} if status in _PHRASES else {}  # a status such as 599 has none
+    return json.dumps({"type": "about:blank", **title, "status": status, "detail": detail, **more}).encode()
 
 
 def http_problem(error: BaseException, subject: str = "The service") -> HttpProblem | None:

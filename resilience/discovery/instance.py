@@ -15,6 +15,7 @@ from ..errors import ConfigError
 MAX_PRIORITY: Final = 1000
 MAX_WEIGHT: Final = 1_000_000
 _MOST_TEXT: Final = 255  # of a host's name, RFC 1035
+_BROKEN: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SERVER_NAME: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?(:[0-9]{1,5})?")
 
 
@@ -34,6 +35,8 @@ def url_mistake(value: Any) -> str | None:
         return f"{wanted}, and nothing else"
     if any(segment in (".", "..") for segment in unquote(url.path).split("/")) or "//" in url.path:
         return f"{wanted}, and a base path without dot segments and empty ones"
+    if _BROKEN.search(url.path):
+        return f"{wanted}, and a base path in which two hexadecimal digits follow each %"
     return None
 
 

@@ -116,7 +116,7 @@ class Forwarder:
         intake: Intake | BegunIntake | None = None
         if request.body is None:
             request, intake = await self._begun(service, request, inbound)
-        if mirror is not None and request.body is not None:
+        if mirror is not None and request.body is not None and not request.upgrade:  # half a handshake is none
             mirror.copy(request)
         try:
             if service.has_deadline:

@@ -23,6 +23,7 @@ from .filters.step import Step
 from .filters.steps import steps_of
 from .forwarding import Forwarder
 from .limits.admission_control import AdmissionControl, admission_control_of
+from .logs.lost_lines import METRICS as LOST_LINES
 from .logs.observed_request import ObservedRequest
 from .logs.observer import Observer, observer_of
 from .logs.request_statistics import statistics_of
@@ -89,6 +90,10 @@ class Parts:
                                if config.gateway.statistics else None, is_needed=_needs_observer(config))
         if observer is not None:
             change.unless_in_force(observer.close)
+            log = observer.access_log
+            if log is not None:
+                writer = log.writer
+                change.once_in_force(lambda: LOST_LINES.of(registry).adopt(writer, writer.lost))
         return cls(services, steps, composed, observer, shared, hints)
 
     @property

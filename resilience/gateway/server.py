@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -115,16 +116,21 @@ async def listen(served: Sequence[Served], stop: asyncio.Event, ready: Callable[
         await listeners.close()
 
 
-def signals_set(stop: asyncio.Event) -> contextlib.AbstractContextManager[None]:
-    """Let SIGINT and SIGTERM set *stop* meanwhile."""
-    return signals_heard(dict.fromkeys(STOPPING, stop.set))
+def signals_set(stop: asyncio.Event, *, to_the_end: bool = False) -> contextlib.AbstractContextManager[None]:
+    """Let SIGINT and SIGTERM set *stop* meanwhile; see signals_heard()."""
+    return signals_heard(dict.fromkeys(STOPPING, stop.set), to_the_end=to_the_end)
 
 
 @contextlib.contextmanager
-def signals_heard(acts: Mapping[signal.Signals, Callable[[], object]]) -> Iterator[None]:
+def signals_heard(acts: Mapping[signal.Signals, Callable[[], object]], *, to_the_end: bool = False) -> Iterator[None]:
     """Have the running event loop of the main thread do these *acts* meanwhile, when their signals come.
 
     One that was blocked and has come before is heard now.
+
+    Args:
+        acts: By signal.
+        to_the_end: Whether the process ends then. What comes later does not decide its status: it hastens the end, as
+            of a thread that is waited for, or is ignored.
     """
     loop = asyncio.get_running_loop()
     for number, act in acts.items():
@@ -135,6 +141,12 @@ def signals_heard(acts: Mapping[signal.Signals, Callable[[], object]]) -> Iterat
     finally:
         for number in acts:
             loop.remove_signal_handler(number)
+            if to_the_end:
+                signal.signal(number, _end if number in STOPPING else signal.SIG_IGN)
+
+
+def _end(*_: object) -> None:
+    os._exit(0)
 
 
 def new_loop() -> asyncio.AbstractEventLoop:
@@ -178,7 +190,7 @@ def run_app(app: App, bind: str, *, ready: Callable[[], None] | None = None) -> 
 
     async def main() -> None:
         stop = asyncio.Event()
-        with signals_set(stop):
+        with signals_set(stop, to_the_end=True):
             await listen([Served.app(app, bind)], stop, ready)
 
     allow_open_files(GatewaySettings().max_connections)

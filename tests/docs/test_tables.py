@@ -90,6 +90,7 @@ from resilience.gateway.limits.request_limit import policy_of
 from resilience.gateway.limits.shared_limit import shared_limit_named
 from resilience.gateway.listener_metrics import METRICS as LISTENERS
 from resilience.gateway.logs.request_statistics import statistics_of
+from resilience.gateway.logs.lost_lines import METRICS as LOST_LINES
 from resilience.gateway.mirroring import METRICS as MIRRORS
 from resilience.gateway.services import service_command
 from resilience.gateway.services.sources import METRICS as SOURCES
@@ -263,6 +264,7 @@ def test_every_metric_is_in_the_table_with_its_type_and_labels(registry):
     single, exported = collapse(bulkhead(10, registry=registry)(lambda skus: skus)), {}
     statistics_of(registry)
     SOURCES.of(registry)
+    LOST_LINES.of(registry)
     MIRRORS.of(registry).adopt(None, {})
     LISTENERS.of(registry)
     admission_control_of(registry, gateway_config.SheddingSettings(), ClientAddresses(bool))

@@ -39,7 +39,7 @@ OPERATOR = "ops from 127.0.0.1"
 class Worker:
     """A worker that takes what it is told."""
 
-    number, is_ready, is_leaving = 1, True, False
+    number, is_ready, serves, is_leaving = 1, True, True, False
 
     def __init__(self) -> None:
         self.orders: list[tuple[str, str]] = []

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from resilience import command
-from resilience.config import ConfigFileError, ConfigurationApplied, configure
+from resilience.config import ConfigFileError, ConfigurationApplied, configure, watcher
 from resilience.config.watcher import WatchedFileState, Watcher
 from tests.forked import forked
 
@@ -90,9 +90,8 @@ def test_links_that_are_turned_to_a_file_of_the_same_time_and_size_are_followed_
 
 
 def test_a_change_that_leaves_the_status_as_it_was_is_seen_all_the_same_within_ten_seconds(file, monkeypatch):
-    status = WatchedFileState._stat
-    first = status(WatchedFileState(file))
-    monkeypatch.setattr(WatchedFileState, "_stat", lambda _: first)  # as a network file system may have it
+    first = watcher.signature_of(file)
+    monkeypatch.setattr(watcher, "signature_of", lambda _: first)  # as a network file system may have it
     state = long_unchanged(file)
     with file.open("r+b") as opened, mmap.mmap(opened.fileno(), 0) as mapped:
         mapped[:] = NEW.encode()

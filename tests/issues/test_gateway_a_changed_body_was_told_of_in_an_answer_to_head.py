@@ -1,4 +1,7 @@
-"""An outbound filter that adds to bodies made a HEAD request's Content-Length that of its addition alone."""
+"""An outbound filter that adds to bodies made a HEAD request's Content-Length that of its addition alone.
+
+One that rewrites errors made it 0.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from resilience.gateway import Gateway, outbound_filter
 from resilience.gateway.filters import FilterContext
 from tests.gateway.front.serving import serving
 
-from .gateway_parts import asked, configured, upstream
+from .gateway_parts import asked, configured, served, upstream
 
 
 @outbound_filter(body=1000)
@@ -36,3 +39,17 @@ def test_an_answer_to_head_says_no_length_when_a_filter_changes_bodies(method: s
         assert (b"content-length" in head) is (length is not None)
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+async def test_an_answer_to_head_does_not_say_that_a_rewritten_error_has_no_body(method: str) -> None:
+    async def script(head: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 500 No\r\nContent-Length: 5\r\n\r\n" + (b"" if method == "HEAD" else b"hello"))
+
+    async with upstream(script) as url:
+        config = configured({"endpoints": [url]}, filters={"errors": {"use": "errors"}}, gateway={"filters": ["errors"]})
+        async with served(config) as (_, front):
+            head, _, body = (await front.ask(asked(method=method))).lower().partition(b"\r\n\r\n")
+    assert b"application/problem+json" in head
+    assert (b"content-length: %d\r\n" % len(body) in head) is (method == "GET")
+    assert (b"content-length" in head) is (method == "GET")

@@ -70,7 +70,7 @@ def test_whatever_room_a_disk_has_the_next_line_begins_a_line_and_the_missing_on
             assert writer.drain()
         complete = whole[:room].count("\n")
         assert read(path) == [*range(whole[:room].count("}")), 4, 5, 6], room  # one may lack its end only
-        assert (writer.written, writer.failed) == (complete + 3, 4 - complete + 1)
+        assert (writer.written, writer.lost.failed) == (complete + 3, 4 - complete + 1)
         assert f"{4 - complete + 1} lines are missing" in caplog.text
         caplog.clear()
 

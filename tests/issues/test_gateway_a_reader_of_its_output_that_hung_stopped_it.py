@@ -107,7 +107,7 @@ def test_who_logs_does_not_wait_for_who_reads_and_what_found_no_room_is_told_lat
         with logged(handler) as logger:
             for number in range(log_writer.MAX_QUEUE + 2 * log_writer._BATCH):
                 logger.warning("message %d", number)
-    assert handler.writer.dropped > 0
+    assert handler.writer.lost.dropped > 0
 
 
 def test_a_log_that_nobody_takes_says_so_while_it_waits(caplog: pytest.LogCaptureFixture) -> None:

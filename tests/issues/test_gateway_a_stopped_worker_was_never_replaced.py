@@ -1,4 +1,8 @@
-"""A worker that was stopped (SIGSTOP), or whose event loop hung, stayed: the kernel gave it connections for ever."""
+"""A worker that was stopped (SIGSTOP), or whose event loop hung, stayed: the kernel gave it connections for ever.
+
+One that hung before it had said anything stayed after that was mended, too: the gateway had a worker less for good, or
+never started, without a word of it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from typing import Any, cast
 
 import pytest
 
-from resilience.gateway.supervision.heartbeat import BEAT_S, PATIENCE, beat, kill_silent, replace_silent
+from resilience.gateway.supervision.heartbeat import BEAT_S, PATIENCE, START_PATIENCE, beat, kill_silent, replace_silent
 from resilience.gateway.supervision.worker_process import WorkerProcess, WorkerSilentError
 from resilience.testing import VirtualTimeLoop, virtual_time
 
@@ -62,7 +66,7 @@ async def test_who_is_silent_for_a_minute_is_killed_once_and_the_log_says_why(ca
         for _ in range(3):
             kill_silent([worker])
         assert [signal.SIGKILL] == process.signals
-        assert "worker 1 (process 7) has said nothing for 60 s" in caplog.text
+        assert "worker 1 (process 7) has said nothing for 60 s, though it should every 5 s" in caplog.text
 
 
 def test_a_beat_is_enough_to_stay_and_is_no_answer_to_a_question() -> None:
@@ -82,15 +86,16 @@ def test_a_beat_is_enough_to_stay_and_is_no_answer_to_a_question() -> None:
     virtual_time(main())
 
 
-def test_who_has_never_said_anything_is_starting_however_long_that_takes() -> None:
-    async def main() -> None:
-        with started() as (worker, _, process):
-            task = asyncio.ensure_future(replace_silent({1: worker}))
-            await asyncio.sleep(600.0)
-            assert not process.signals
-            task.cancel()
-
-    virtual_time(main())
+async def test_who_has_never_said_anything_has_longer_and_what_it_died_of_is_told(
+        caplog: pytest.LogCaptureFixture) -> None:
+    with started() as (worker, _, process):
+        for _ in range(START_PATIENCE - 1):
+            kill_silent([worker])
+        assert not process.signals
+        kill_silent([worker])
+        assert [signal.SIGKILL] == process.signals
+        assert "worker 1 (process 7) has said nothing for 300 s, not since it was started" in caplog.text
+        assert ["has said nothing for 300 s, not since it was started: it is stopped, or it hangs"] == worker.reasons
 
 
 def test_the_supervisors_own_turns_are_counted_and_not_what_a_suspended_machine_slept() -> None:
@@ -109,3 +114,16 @@ def test_the_supervisors_own_turns_are_counted_and_not_what_a_suspended_machine_
             return loop.time() - began
 
     assert BEAT_S * (PATIENCE - 1) <= virtual_time(killed_after()) <= BEAT_S * PATIENCE
+
+
+async def test_who_is_silent_for_a_while_counts_no_more_as_one_that_serves() -> None:
+    with started() as (worker, channel, _):
+        channel.tell((0, True, None))
+        assert await worker.said()
+        for serves in (True, True, False, False):
+            kill_silent([worker])
+            assert serves is worker.serves
+        channel.tell((0, None, None))
+        while worker.silent_turns:
+            await asyncio.sleep(0)
+        assert worker.serves

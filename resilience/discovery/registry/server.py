@@ -76,7 +76,7 @@ def run(config: RegistryConfig, read: Callable[[], RegistryConfig], *, ready: Ca
         reloads = Reloads(functools.partial(reload, host, listeners, read), asyncio.Lock())
         asked = functools.partial(reloads.soon, "the registry's configuration, as SIGHUP asks for")
         try:
-            with signals_heard({**dict.fromkeys(STOPPING, stop.set), signal.SIGHUP: asked}):
+            with signals_heard({**dict.fromkeys(STOPPING, stop.set), signal.SIGHUP: asked}, to_the_end=True):
                 host.start()
                 await listen([host.served()], stop, ready, listeners)
         finally:

@@ -131,7 +131,7 @@ class AdminApplication:
 
     async def _ready(self, send: Send) -> None:
         supervisor = self._supervisor
-        up = sum(worker.is_ready for worker in supervisor.workers.values())
-        why = "stopping" if supervisor.is_stopping else "ready" if up else "no worker listens"
+        up = sum(worker.serves for worker in supervisor.workers.values())
+        why = "stopping" if supervisor.is_stopping else "ready" if up else "no worker serves"
         await respond(send, 200 if supervisor.is_ready else 503,
                       {"status": why, "workers": {"up": up, "wanted": supervisor.number_of_workers}})

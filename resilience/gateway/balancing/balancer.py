@@ -58,13 +58,16 @@ class Unkeyed:
 
 
 def drawn(candidates: Sequence[S], u: float) -> S:
-    """The one that a random number *u* hits if each has its share."""
-    at = u * sum(state.share for state in candidates)
+    """The one that a random number *u* hits if each has its share; of those that have none, any."""
+    whole = sum(state.share for state in candidates)
+    if not whole:
+        return candidates[int(u * len(candidates))]
+    at = u * whole
     for state in candidates:
         at -= state.share
         if at < 0.0:
             return state
-    return max(candidates, key=lambda state: state.share)  # all shares are 0, or rounding
+    return max(candidates, key=lambda state: state.share)  # rounding
 
 
 def two_drawn(candidates: Sequence[S], u: float) -> tuple[S, S]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import abc
 import hashlib
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import ceil, inf, log
 from typing import Final
 
@@ -45,13 +45,15 @@ class _Hashing(abc.ABC):
             return drawn(candidates, u)
         available = {state.name: state for state in candidates}
         full: S | None = None
-        shares = sum(state.share for state in candidates) or 1.0
+        shares = sum(state.share for state in candidates)
+        whole = shares or len(candidates)
         in_flight = sum(state.in_flight for state in candidates)
-        for name in self._order(key):
+        for name in self._order(key) if shares else _evenly(key, available):
             state = available.get(name)
             if state is None:
                 continue
-            if self._factor is None or state.in_flight < ceil(self._factor * (in_flight + 1) * state.share / shares):
+            share = state.share if shares else 1.0
+            if self._factor is None or state.in_flight < ceil(self._factor * (in_flight + 1) * share / whole):
                 return state
             full = full or state
         return full if full is not None else drawn(candidates, u)
@@ -129,6 +131,11 @@ class Rendezvous(_Hashing):
     def _order(self, key: bytes) -> Iterator[str]:
         scores = [(score(key, name, weight), plain) for plain, name, weight in self._weights]
         return (name for _, name in sorted(scores, reverse=True))
+
+
+def _evenly(key: bytes, names: Iterable[str]) -> list[str]:
+    """The order in which a key asks endpoints that all have no weight: they are for when there is no other."""
+    return sorted(names, key=lambda name: score(key, name.encode(), 1.0), reverse=True)
 
 
 def score(key: bytes, name: bytes, weight: float) -> float:

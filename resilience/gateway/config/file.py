@@ -194,7 +194,8 @@ def load(path: str | os.PathLike[str]) -> GatewayConfig:
 def read_for_start(document: Document) -> GatewayConfig:
     """Check a gateway's file as read() does, and that lines can be written where its access log is to be.
 
-    Log where lists of endpoints cannot be kept: a gateway serves without them, too, but for its next start.
+    Log where lists of endpoints cannot be kept: a gateway serves without them, too, but for its next start. Log which
+    filters no request passes: nothing is wrong with the file, but who has written one that authenticates relies on it.
     A process that begins later by the same file does not ask: better serve without a log, which says so, than not.
 
     Args:
@@ -214,7 +215,19 @@ def read_for_start(document: Document) -> GatewayConfig:
         if trouble is not None:
             place = document.place(("services", name, "source", "keep"))
             _log.warning("%s", place.mistake(f"{trouble}, so that no list is kept"))
+    for name in _without_use(config):
+        place = document.place(("filters", name))
+        _log.warning("%s", place.mistake("no route has this filter, so that it does nothing"))
     return config
+
+
+def _without_use(config: GatewayConfig) -> list[str]:
+    """The names of filters that are enabled, and that no request passes."""
+    private = config.of_private_listener()
+    listeners = [config] if private is None else [config, private]
+    used = {name for each in listeners for route in each.routes for name in each.filters_of(route)}
+    used |= {each.gateway.error_endpoint for each in listeners}
+    return [name for name, each in config.filters.items() if each.enabled and not each.everywhere and name not in used]
 
 
 def log_hints(document: Document) -> None:

@@ -184,6 +184,7 @@ def _read(document: Document, name: str, use: str | None = None) -> FilterConfig
         target = thing()
     if target is None or len(document.mistakes) > known:
         return None
+    declared = declaration_of(target) or declared  # its settings may say more than its class
     return FilterConfig(
         name=name, target=target, order=declared.order if said.order is None else said.order, enabled=said.enabled,
         time_limit=declared.time_limit if said.time_limit is None else said.time_limit, everywhere=use is not None)

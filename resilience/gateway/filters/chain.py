@@ -327,9 +327,11 @@ def _sendable(context: FilterContext, response: FilterResponse) -> tuple[int, li
     status, lines, body = response.status, response.headers.lines, response.body
     if status in BODILESS and (response.is_ours or body or status != response.original_status):
         lines, body = [line for line in lines if line[0] != b"content-length"], b""
-    elif context.request.method == "HEAD" and not response.is_ours and body and not response.original:
+    elif body is None or body is response.original:
+        pass
+    elif context.request.method == "HEAD" and not response.is_ours and not response.original:
         lines, body = [line for line in lines if line[0] != b"content-length"], b""  # GET's would have another body
-    elif body is not None and body is not response.original:
+    else:
         lines = [*(line for line in lines if line[0] != b"content-length"), (b"content-length", b"%d" % len(body))]
     if context.refusal is not None and context.refusal.close:
         lines = [*lines, (b"connection", b"close")]

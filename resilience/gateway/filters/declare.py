@@ -133,6 +133,13 @@ def declaration_of(thing: Any) -> FilterDeclaration | None:
     return found if isinstance(found, FilterDeclaration) else None
 
 
+def declare_anew(target: object, **changes: Any) -> None:
+    """Let *target*, whose class has no slots, be declared as its class is, but for these *changes*."""
+    declared = declaration_of(target)
+    assert declared is not None
+    vars(target)[_MARK] = attrs.evolve(declared, **changes)
+
+
 def _declare(kind: FilterKind, thing: Any, said: dict[str, Any]) -> Any:
     if thing is None:
         return lambda each: _declare(kind, each, said)

@@ -27,9 +27,10 @@ from ..services.service import Service
 from ..subrequest import Answer, asked
 from .asked_url import service_of, target_of, url_mistake
 from .context import FilterContext, FilterResponse, Identity, Refusal
-from .declare import FilterHost, inbound_filter
+from .declare import FilterHost, declare_anew, inbound_filter
 from .identity import single
 
+_TIME_LIMIT_S: Final = 5.0
 _GIVEN_TO_CLIENTS: Final = frozenset({301, 302, 303, 307, 308, 401, 403})
 _NEVER_SENT: Final = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "expect"})
 
@@ -47,8 +48,8 @@ def _path_mistake(value: Any) -> str | None:
     return None
 
 
-@inbound_filter(name="forward_auth", order=10, fail_closed=True, always=True, time_limit=5.0)
-@attrs.frozen(kw_only=True)
+@inbound_filter(name="forward_auth", order=10, fail_closed=True, always=True, time_limit=_TIME_LIMIT_S)
+@attrs.frozen(kw_only=True, slots=False)
 class ForwardAuth:
     """The settings of a ``forward_auth`` filter. One of service and url is needed.
 
@@ -100,6 +101,7 @@ class ForwardAuth:
         else:
             meaningless(self, ("path",), "with a url, which has its own")
             service_of(self.url, self.timeout, self.ca_file)  # finds mistakes
+            declare_anew(self, time_limit=max(_TIME_LIMIT_S, 2 * self.timeout + 1.0))
 
     @property
     def own_headers(self) -> tuple[str, ...]:

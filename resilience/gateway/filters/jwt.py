@@ -34,7 +34,7 @@ from ..config.secrets import secret_of, secret_place
 from ..messages.json_pointer import MISSING, found, parsed
 from .asked_url import service_of, url_mistake
 from .context import FilterContext, Identity
-from .declare import FilterHost, inbound_filter
+from .declare import FilterHost, declare_anew, inbound_filter
 from .identity import absent, bearer, invalid, quoted, single
 from .key_cache import KeyCache
 from .key_set import HMACS, KINDS, FileKeys, Key, KeysUnknownError, RemoteKeys
@@ -43,6 +43,7 @@ ALGORITHMS: Final = (*KINDS, *HMACS)
 MAX_TOKEN: Final = 16 * 1024
 MAX_KEPT: Final = 10_000
 _MAX_KEY_ID: Final = 256
+_TIME_LIMIT_S: Final = 6.0
 _TOKEN: Final = re.compile(r"([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+").fullmatch
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
@@ -75,8 +76,8 @@ def _claim_headers(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
             raise ConfigError(f"a header of claim_headers {mistake}, not {name!r}", attribute.name)
 
 
-@inbound_filter(name="jwt", order=10, fail_closed=True, always=True, time_limit=6.0)
-@attrs.frozen(kw_only=True)
+@inbound_filter(name="jwt", order=10, fail_closed=True, always=True, time_limit=_TIME_LIMIT_S)
+@attrs.frozen(kw_only=True, slots=False)
 class Jwt:
     """The settings of a ``jwt`` filter. One of jwks, jwks_file and secret is needed.
 
@@ -154,6 +155,7 @@ class Jwt:
                 raise ConfigError(f"{self.jwks_file} cannot be used: {why}", "jwks_file") from None
         if self.jwks is not None:
             service_of(self.jwks, self.fetch_timeout, self.ca_file)  # finds mistakes in them
+            declare_anew(self, time_limit=max(_TIME_LIMIT_S, self.fetch_timeout + 1.0))
         if self.secret is not None and len(secret_of(self.secret)) < 32:
             raise ConfigError("the secret must have at least 32 bytes (RFC 7518 3.2)", "secret")
 

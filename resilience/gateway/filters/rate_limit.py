@@ -26,7 +26,7 @@ from ..messages.json_pointer import member_mistake
 from ..messages.json_text import MOST_VALUES, parse
 from ..messages.unreadable_body import UnreadableBodyError
 from .context import FilterContext
-from .declare import FilterHost, declaration_of, inbound_filter
+from .declare import FilterHost, declare_anew, inbound_filter
 
 #: After authentication (10) and authorization (20).
 ORDER: Final = 30
@@ -93,9 +93,7 @@ class RateLimitFilter:
         if self.when_unavailable != "share" and not self.shared:
             raise ConfigError("when_unavailable means nothing unless shared is true", "when_unavailable")
         if self.cost_pointer:  # such a filter, and no other, needs the request's body
-            declared = declaration_of(type(self))
-            assert declared is not None
-            self.__dict__["__gateway_filter__"] = attrs.evolve(declared, body=_MAX_REQUEST_BODY)
+            declare_anew(self, body=_MAX_REQUEST_BODY)
 
     @property
     def settles(self) -> bool:

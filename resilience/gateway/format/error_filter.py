@@ -7,8 +7,6 @@ says of its inside (a traceback, a query, a host) thus stays inside.
 
 from __future__ import annotations
 
-import http
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -112,12 +110,8 @@ def _kept(response: FilterResponse, wanted: Mapping[str, tuple[str, ...]]) -> di
 
 
 def _replace(response: FilterResponse, service: str, kept: dict[str, Any], may_have_body: bool) -> None:
-    status = response.status
     detail = kept.pop("detail", None) or f"{service} answered with an error"
-    if status in set(http.HTTPStatus):
-        body = problem_body(status, detail, **kept)
-    else:
-        body = json.dumps({"type": "about:blank", "status": status, "detail": detail, **kept}).encode()
+    body = problem_body(response.status, detail, **kept)
     for name in (*OF_THE_BODY, "content-language", "content-disposition", "content-location"):
         del response.headers[name]
     response.headers["content-type"] = "application/problem+json"

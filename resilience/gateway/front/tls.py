@@ -7,14 +7,13 @@ them, and takes its place if it can be made; connections that are there keep wha
 from __future__ import annotations
 
 import logging
-import os
 import ssl
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import attrs
 
+from ...config.watcher import Signature, signature_of
 from ...core.checks import text
 from ...errors import ConfigError
 from ..config.checks import checked, filled, one_of
@@ -209,7 +208,7 @@ class TlsContexts:
         self._refused = None
         return True
 
-    def _take(self) -> list[tuple[int, int, int] | None]:
+    def _take(self) -> list[Signature | None]:
         """Use what the files say now; their stamps, from before they were read."""
         stamps = _stamps([*self._settings.files()])
         self._context = context_of(self._settings, self._protocols)
@@ -219,13 +218,5 @@ class TlsContexts:
         return stamps
 
 
-def _stamps(files: Sequence[str]) -> list[tuple[int, int, int] | None]:
-    return [_stamp(file) for file in files]
-
-
-def _stamp(file: str) -> tuple[int, int, int] | None:
-    try:
-        found = os.stat(Path(file))
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+def _stamps(files: Sequence[str]) -> list[Signature | None]:
+    return [signature_of(file) for file in files]

@@ -34,6 +34,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from .lost_lines import LostLines
+
 #: Records that may wait to be written.
 MAX_QUEUE: Final = 10_000
 #: Seconds between two looks into the queue, while there is traffic.
@@ -207,8 +209,7 @@ class LogWriter:
 
     Attributes:
         written: Lines that were handed to the sink.
-        dropped: Records that found no room.
-        failed: Lines that the sink did not take.
+        lost: Those that were not, or that the sink did not take.
     """
 
     def __init__(self, line: Callable[[Any], str], sink: Sink, *, max_queue: int = MAX_QUEUE,
@@ -227,7 +228,7 @@ class LogWriter:
         self._name = name
         self._line, self._sink, self._most, self._pause, self._idle_s = line, sink, max_queue, pause, idle_s
         self._queue: deque[Any] = deque()
-        self.written = self.dropped = self.failed = 0
+        self.written, self.lost = 0, LostLines()
         self._told = 0  # lines missing when it was last said
         self._trouble: str | None = None
         self._renew()
@@ -237,7 +238,7 @@ class LogWriter:
         """Let *record* be written, if there is room."""
         queue = self._queue
         if len(queue) >= self._most:
-            self.dropped += 1
+            self.lost.dropped += 1
             if self._trouble is None:  # the thread may be held up by the sink
                 self._told_of("its lines come faster than they are taken, or nobody takes them")
         else:
@@ -282,7 +283,7 @@ class LogWriter:
         except (OSError, ValueError) as error:
             whole = data.count(b"\n", 0, error.written) if isinstance(error, CutShortError) else 0
             self.written += whole
-            self.failed += len(lines) - whole
+            self.lost.failed += len(lines) - whole
             self._tell(error)
             if not self._closing:
                 self._pause(LOOK_S)
@@ -309,7 +310,7 @@ class LogWriter:
     def _recover(self) -> None:
         if len(self._queue) > self._most // 2:  # what waits is still more than what is taken
             return
-        missing = self.dropped + self.failed
+        missing = self.lost.dropped + self.lost.failed
         if self._trouble is not None or missing > self._told:
             lost = missing - self._told
             self._trouble, self._told = None, missing

@@ -5,9 +5,10 @@ on giving it its share of the connections. So it is killed, and another one take
 
 Theory of operation. Elapsed time does not tell a worker that hangs from a machine that was suspended, or is so busy
 that nobody gets a turn. So the supervisor counts its own turns, BEAT_S apart, since it has last heard of a worker:
-while it has none itself, nothing is counted. Whatever a worker says is a beat. It is first counted once it has said
-anything: however long a start takes, it is none that hangs. A worker that computes for as long as PATIENCE turns
-serves nobody meanwhile, and is no better than one that hangs; gunicorn waits half as long.
+while it has none itself, nothing is counted. Whatever a worker says is a beat. One that has said nothing yet imports
+modules, and builds what its file asks for, which may take long where there are thousands of services; it has five times
+as long. A worker that computes for as long as PATIENCE turns serves nobody meanwhile, and is no better than one that
+hangs; gunicorn waits half as long.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from .worker_process import WorkerProcess
 BEAT_S: Final = 5.0
 #: Turns without a beat, after which a worker is replaced: a minute, as long as it may take for a reload.
 PATIENCE: Final = 12
+#: The same for one that has never said anything: five minutes.
+START_PATIENCE: Final = 60
 _logger = logging.getLogger(__name__)
 
 
@@ -48,10 +51,9 @@ async def replace_silent(workers: dict[int, WorkerProcess]) -> None:
 def kill_silent(workers: Iterable[WorkerProcess]) -> None:
     """Count a turn, and kill whoever has been silent for too many."""
     for worker in workers:
-        if worker.silent_turns is not None:
-            worker.silent_turns += 1
-            if worker.silent_turns == PATIENCE:
-                _logger.error("worker %d (process %d) has said nothing for %g s, though it should every %g s: it is "
-                              "stopped, or its event loop hangs; it is killed", worker.number, worker.pid,
-                              BEAT_S * PATIENCE, BEAT_S)
-                worker.kill()
+        worker.silent_turns += 1
+        if worker.silent_turns == (PATIENCE if worker.has_spoken else START_PATIENCE):
+            should = f"though it should every {BEAT_S:g} s" if worker.has_spoken else "not since it was started"
+            why = f"has said nothing for {BEAT_S * worker.silent_turns:g} s, {should}: it is stopped, or it hangs"
+            _logger.error("worker %d (process %d) %s; it is killed", worker.number, worker.pid, why)
+            worker.kill(why)

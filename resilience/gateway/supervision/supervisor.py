@@ -115,8 +115,8 @@ class Supervisor:
 
     @property
     def is_ready(self) -> bool:
-        """Whether requests should be sent here: some worker listens, and nobody has told the gateway to end."""
-        return not self.is_stopping and any(worker.is_ready for worker in self.workers.values())
+        """Whether requests should be sent here: some worker serves, and nobody has told the gateway to end."""
+        return not self.is_stopping and any(worker.serves for worker in self.workers.values())
 
     # -- the whole life
 
@@ -248,7 +248,8 @@ class Supervisor:
         return server.signals_heard({
             **dict.fromkeys(server.STOPPING, self.stop),
             signal.SIGUSR1: lambda: self._begin(reopen_logs([*self.workers.values()])),
-            signal.SIGHUP: functools.partial(self.reload_soon, f"the file {self.file}, as SIGHUP asks for")})
+            signal.SIGHUP: functools.partial(self.reload_soon, f"the file {self.file}, as SIGHUP asks for")},
+            to_the_end=True)
 
     def stop(self) -> None:
         """Begin the end; if it has begun already, end its phase at hand."""
@@ -340,7 +341,9 @@ class Supervisor:
         return self._lock.reader_lock
 
     async def steer(self, key: str, order: str) -> None:
-        """Give an order to a command in every worker; see worker.ORDERS.
+        """Give an order to a command in every worker that has it; see worker.ORDERS.
+
+        One that does not have it, such as an endpoint that its source does not list yet, is told when it starts anew.
 
         Raises:
             ConfigError: No worker has such a command, or knows such an order.
@@ -349,11 +352,9 @@ class Supervisor:
             answers = await asyncio.gather(
                 *(worker.ask("steer", (key, order), ORDER_S) for worker in self.workers.values()),
                 return_exceptions=True)
-        for answer in answers:
-            if isinstance(answer, WorkerRefusedError):
-                raise ConfigError(str(answer))
         if not any(isinstance(answer, tuple) for answer in answers):
-            raise ConfigError("no worker answers")
+            refused = (str(answer) for answer in answers if isinstance(answer, WorkerRefusedError))
+            raise ConfigError(next(refused, "no worker answers"))
         self._orders.pop(key, None)
         if order.startswith("force_"):
             self._orders[key] = order

@@ -16,6 +16,8 @@ import attrs
 
 from .channel import Channel
 
+#: Turns of the supervisor, five seconds each, after which a worker that has said nothing serves nobody, as it seems.
+_QUIET_TURNS = 3
 _CODE = """\
 import signal
 for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
@@ -69,20 +71,26 @@ class WorkerProcess:
         is_ready: It listens.
         is_silent: It did not answer in time when it was last asked, and has not said anything since.
         is_leaving: It was told to end.
-        silent_turns: Of the supervisor, since it has last said anything; None: it has said nothing yet.
+        has_spoken: It has said anything yet.
+        silent_turns: Of the supervisor, since it has last said anything, or was started.
         reasons: Why it cannot serve; empty: it did not say.
     """
 
     def __init__(self, number: int, process: asyncio.subprocess.Process, channel: Channel) -> None:
         self.number, self.pid, self._process, self._channel = number, process.pid, process, channel
         self.started_at = asyncio.get_running_loop().time()
-        self.is_ready = self.is_silent = self.is_leaving = False
-        self.silent_turns: int | None = None
+        self.is_ready = self.is_silent = self.is_leaving = self.has_spoken = False
+        self.silent_turns = 0
         self.reasons: list[str] = []
         self._numbers = itertools.count(1)
         self._questions: dict[int, _Question] = {}
         self._said = asyncio.Event()  # whether it is ready, or never will be
         self._listening = asyncio.ensure_future(self._listen())
+
+    @property
+    def serves(self) -> bool:
+        """Whether it listens, and its event loop turns, as far as its silence tells; see heartbeat.py."""
+        return self.is_ready and self.silent_turns < _QUIET_TURNS
 
     @classmethod
     async def start(cls, number: int, file: str, data: dict[str, Any]) -> WorkerProcess:
@@ -162,9 +170,14 @@ class WorkerProcess:
         self.is_leaving = True
         self._signal(signal.SIGTERM)
 
-    def kill(self) -> None:
-        """End it at once."""
+    def kill(self, why: str | None = None) -> None:
+        """End it at once.
+
+        Args:
+            why: Told of it when it has ended.
+        """
         self.is_leaving = True
+        self.reasons += [] if why is None else [why]
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -175,7 +188,7 @@ class WorkerProcess:
         try:
             while True:
                 number, is_done, value = await self._channel.receive()
-                self.silent_turns = 0
+                self.silent_turns, self.has_spoken = 0, True
                 if number == 0 and is_done is None:  # a beat, which is no answer
                     continue
                 self.is_silent = False

@@ -42,7 +42,7 @@ def test_lines_are_written_in_their_order_by_a_thread_that_the_first_one_starts(
     made.put("late")
     made.close()
     assert sink.lines == [*map(str, range(5000)), "late"]
-    assert (made.written, made.dropped, sink.rests) == (5001, 0, 1)
+    assert (made.written, made.lost.dropped, sink.rests) == (5001, 0, 1)
 
 
 def test_a_sink_that_blocks_costs_entries_and_no_time_and_the_loss_is_told(caplog):
@@ -51,16 +51,16 @@ def test_a_sink_that_blocks_costs_entries_and_no_time_and_the_loss_is_told(caplo
     sink.gate.clear()
     for number in range(1000):
         made.put(number)
-    assert made.dropped >= 1000 - 10 - 1000  # the thread may have taken a batch
+    assert made.lost.dropped >= 1000 - 10 - 1000  # the thread may have taken a batch
     eventually(lambda: len(made._queue) <= 10)
     for number in range(20):
         made.put(number)
-    assert made.dropped >= 10
+    assert made.lost.dropped >= 10
     with caplog.at_level(logging.WARNING, "resilience"):
         sink.gate.set()
         eventually(lambda: "are missing in the access log" in caplog.text)
     made.close()
-    assert made.written + made.dropped == 1020
+    assert made.written + made.lost.dropped == 1020
 
 
 def test_a_sink_that_never_takes_anything_does_not_hold_up_the_end():
@@ -83,7 +83,7 @@ def test_trouble_is_told_once_and_once_more_when_it_is_over(caplog):
     with caplog.at_level(logging.WARNING, "resilience"):
         for number in range(3):
             made.put(number)
-            eventually(lambda number=number: made.failed == number + 1)
+            eventually(lambda number=number: made.lost.failed == number + 1)
         sink.error = None
         made.put("good")
         eventually(lambda: made.written == 1)
