@@ -106,7 +106,10 @@ class StreamBuffer:
                 yield item
             step = source.__anext__()
             while True:
-                item = await step
+                try:
+                    item = await step
+                except StopAsyncIteration:
+                    return
                 try:
                     sent = yield item
                 except GeneratorExit:
@@ -115,7 +118,5 @@ class StreamBuffer:
                     step = source.athrow(injected)
                 else:
                     step = source.asend(sent)
-        except StopAsyncIteration:
-            pass
         finally:
             await close(source)
