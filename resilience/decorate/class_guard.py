@@ -1,7 +1,9 @@
 """Guarding a class: ``command`` for each of its public methods at once.
 
 Each method is a command of its own, named after it, so that a method that fails opens no other's circuit. Guarded is
-what the class itself defines as a function: methods, coroutine and generator methods, classmethods, staticmethods.
+what the class itself defines as a function: methods, coroutine and generator methods, classmethods, staticmethods, and
+what a decorator made that says by ``__wrapped__`` what it stands around, such as ``functools.cache``, whose hits are
+calls then. A ``partialmethod`` or ``singledispatchmethod`` cannot be guarded, and is a mistake unless its function is.
 What is inherited belongs to its own class; properties are no calls; names that begin with an underscore are the
 class's own business, unless ``only`` names them. A method that is guarded already stays as it is: what is said at the
 method wins. All methods are decorated before the first is put in place, so that a mistake leaves the class as it was.
@@ -9,19 +11,23 @@ method wins. All methods are decorated before the first is put in place, so that
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from types import FunctionType
-from typing import Any, TypeVar, Unpack, overload
+from typing import Any, Final, TypeVar, Unpack, overload
 
 from ..core.setting_names import did_you_mean
-from ..engine.callables import GUARD
+from ..engine.callables import innermost
 from ..errors import ConfigError
 from .arguments import CommandArguments
 from .commands import command
 from .decoration import inherit
 from .inheritance import hand_down
+from .wrapper_stack import guards_in
 
 C = TypeVar("C", bound=type[Any])
+
+_MAKERS: Final = (functools.partialmethod, functools.singledispatchmethod)  # of methods, whose function is ``func``
 
 
 @overload
@@ -65,7 +71,7 @@ def guard_class(cls: Any = None, /, *, only: Iterable[str] = (), except_: Iterab
 
 def _chosen(cls: type[Any], only: tuple[str, ...], except_: tuple[str, ...]) -> dict[str, Any]:
     """The methods to guard, by name."""
-    own = {name: method for name, method in vars(cls).items() if isinstance(_function_of(method), FunctionType)}
+    own = {name: method for name, method in vars(cls).items() if _is_method(_function_of(method))}
     for said, named in (("only", only), ("except_", except_)):
         for name in named:
             if name not in own:
@@ -75,7 +81,22 @@ def _chosen(cls: type[Any], only: tuple[str, ...], except_: tuple[str, ...]) -> 
     if not names:
         instead = " but those in except_=" if except_ else "; name some in only="
         raise ConfigError(f"guard_class: {cls.__qualname__} defines no public method to guard{instead}", "only")
-    return {name: own[name] for name in names if GUARD not in vars(_function_of(own[name]))}
+    left = {name: own[name] for name in names if not _is_guarded(_function_of(own[name]))}
+    for name, method in left.items():
+        if isinstance(method, _MAKERS):
+            raise ConfigError(f"guard_class: {cls.__qualname__}.{name} is a {type(method).__name__}, which cannot be "
+                              f"guarded; put command below it, on the function, or name it in except_=", "except_")
+    return left
+
+
+def _is_method(function: Any) -> bool:
+    if isinstance(function, _MAKERS):
+        return True
+    return callable(function) and not isinstance(function, type) and isinstance(innermost(function), FunctionType)
+
+
+def _is_guarded(function: Any) -> bool:
+    return any(guards_in(function.func if isinstance(function, _MAKERS) else function))
 
 
 def _names(said: Iterable[str], argument: str) -> tuple[str, ...]:
