@@ -182,7 +182,7 @@ class Registry:
             elapsed: Seconds gone by since then, on the wall clock.
 
         Raises:
-            ConfigError: One of them is not what save() returns; those before it are restored.
+            ConfigError: One of them is not what save() returns; then none is restored.
         """
         self._table.restore(saved, elapsed)
 

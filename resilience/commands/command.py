@@ -15,7 +15,7 @@ from typing import Any
 
 import attrs
 
-from ..core.circuit_checkpoint import CircuitCheckpoint, check_elapsed
+from ..core.circuit_checkpoint import check_elapsed, checkpoint_of
 from ..core.events import State, Trigger
 from ..core.outcome import EVENT_NAMES
 from ..drivers.workers import WorkerPool
@@ -183,13 +183,7 @@ class Command:
         if self._runtime.circuit is None:
             raise ConfigError(f"{self.key} has no breaker to restore", "breaker")
         check_elapsed(elapsed)
-        try:
-            circuit = CircuitCheckpoint(**saved)
-        except (TypeError, ConfigError) as error:
-            why, option = (f": {error}", error.option) if isinstance(error, ConfigError) else ("", "saved")
-            raise ConfigError(f"{self.key}: saved must be what save() returns, such as {{'state': 'open', 'remaining': "
-                              f"3.0}}, not {saved!r}{why}", option) from None
-        self._runtime.circuit.restore(circuit, max(0.0, elapsed), self._runtime.clock())
+        self._runtime.circuit.restore(checkpoint_of(self.key, saved), max(0.0, elapsed), self._runtime.clock())
 
     @takes(live_changes)
     def configure(self, **changes: Any) -> None:

@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from ..core.circuit_checkpoint import check_elapsed
+from ..core.circuit_checkpoint import check_elapsed, checkpoint_of
 from ..core.events import CommandAdded, CommandRemoved
 from ..core.locks import Lock
 from ..core.thread_pool import ThreadPool
@@ -208,8 +208,11 @@ class CommandTable:
         if not isinstance(saved, Mapping):
             raise ConfigError(f"saved must be what save() returns, a mapping, not {saved!r}", "saved")
         check_elapsed(elapsed)
+        entries = dict(saved)
+        for key, circuit in entries.items():
+            checkpoint_of(key, circuit)
         with self.lock:
-            self._saved = (dict(saved), elapsed, self.services.clock())
+            self._saved = (entries, elapsed, self.services.clock())
         self.sweep()
         for command in self.commands.copy().values():
             self._recall(command)

@@ -9,6 +9,7 @@ restore, unless the time gone by is longer than the window.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import inf
 from typing import Any
 
@@ -52,3 +53,17 @@ class CircuitCheckpoint:
     remaining: float = attrs.field(default=0.0, validator=number(least=0))
     openings: int = attrs.field(default=0, validator=number(least=0, whole=True))
     counts: tuple[int, ...] = attrs.field(default=(0, 0, 0, 0), converter=as_tuple, validator=_counts)
+
+
+def checkpoint_of(key: str, saved: Mapping[str, Any]) -> CircuitCheckpoint:
+    """What the command *key* has *saved*.
+
+    Raises:
+        ConfigError: It is not what save() returns.
+    """
+    try:
+        return CircuitCheckpoint(**saved)
+    except (TypeError, ConfigError) as error:
+        why, option = (f": {error}", error.option) if isinstance(error, ConfigError) else ("", "saved")
+        raise ConfigError(f"{key}: saved must be what save() returns, such as {{'state': 'open', 'remaining': 3.0}}, "
+                          f"not {saved!r}{why}", option) from None
