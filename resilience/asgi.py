@@ -273,6 +273,7 @@ def telemetry(registry: Sources = default_registry, *, interval: float = 0.5, co
 
     Raises:
         ConfigError: An interval is not above 0, or *max_streams* is below 1.
+        TypeError: *registry* is none.
     """
     return Telemetry(registry, interval=interval, config_interval=config_interval, max_streams=max_streams,
                      collectors=collectors, executor=executor)

@@ -39,6 +39,7 @@ from ..core.events import (
 )
 from ..drivers.workers import WorkerPool
 from ..metrics.exports import as_utf8, events_of
+from ..metrics.protocols import check_registry
 from ..registry import Registry, default_registry
 
 __all__ = ["add_span_events", "export_metrics"]
@@ -117,8 +118,13 @@ def export_metrics(*registries: Registry, meter_provider: MeterProvider | None =
         *registries: Their commands are read at each collection, those added later too; none: default_registry. Keys
             should differ between them.
         meter_provider: Whose meter makes the instruments; None: the global one.
+
+    Raises:
+        TypeError: One of the *registries* is none.
     """
     those = registries or (default_registry,)
+    for registry in those:
+        check_registry(registry)
     meter = (meter_provider or get_meter_provider()).get_meter("resilience", __version__)
     for instruments, sources in ((_COMMAND, _commands), (_POOL, _pools)):
         for instrument in instruments:
@@ -207,7 +213,11 @@ def add_span_events(registry: Registry = default_registry) -> Callable[[], None]
 
     Returns:
         A function that ends this.
+
+    Raises:
+        TypeError: *registry* is none.
     """
+    check_registry(registry)
     ends = [registry.subscribe(kind, _span_listener(*row)) for kind, row in _SPAN_EVENTS.items()]
 
     def end() -> None:

@@ -40,6 +40,7 @@ from ..core.events import (
     StateChanged,
 )
 from ..core.locks import Lock
+from ..metrics.protocols import check_registry
 from ..registry import Registry, default_registry
 
 __all__ = ["log_events"]
@@ -127,7 +128,11 @@ def log_events(registry: Registry = default_registry, logger: Any = None) -> Cal
 
     Returns:
         A function that ends this.
+
+    Raises:
+        TypeError: *registry* is none.
     """
+    check_registry(registry)
     log = structlog.get_logger("resilience") if logger is None else logger
     sparse = _Sparse()
 

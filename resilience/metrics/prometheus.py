@@ -16,7 +16,7 @@ from prometheus_client import Metric
 from prometheus_client.registry import Collector as _Collector
 
 from .families import empty_families, labels_of, observe, observe_collapses, observe_pool, reading
-from .protocols import Source, Sources
+from .protocols import Source, Sources, check_registry
 
 _further: weakref.WeakKeyDictionary[Sources, list[Callable[[], Iterable[Metric]]]] = weakref.WeakKeyDictionary()
 
@@ -121,9 +121,13 @@ class Collector(_Collector):
 
     Args:
         registry: Its commands are read at each scrape, those added later too.
+
+    Raises:
+        TypeError: It is none.
     """
 
     def __init__(self, registry: Sources) -> None:
+        check_registry(registry)
         self._registry = registry
 
     def describe(self) -> Iterable[Metric]:

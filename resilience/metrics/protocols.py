@@ -6,7 +6,7 @@ They stand below the registry and must not import it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ..core.breaker import CircuitBreaker
 from ..core.cache import Cache
@@ -66,6 +66,7 @@ class Pool(Protocol):
     def admitted(self) -> int: ...
 
 
+@runtime_checkable
 class Sources(Protocol):
     """A registry; see resilience.Registry."""
 
@@ -74,3 +75,13 @@ class Sources(Protocol):
     def clock(self) -> Callable[[], float]: ...
     def pools(self) -> Mapping[str, Pool]: ...
     def collapsers(self) -> Mapping[str, BatchStatistics]: ...
+
+
+def check_registry(registry: Any) -> None:
+    """See that *registry* is of this shape.
+
+    Raises:
+        TypeError: It is not; a guarded function, perhaps, or the class.
+    """
+    if isinstance(registry, type) or not isinstance(registry, Sources):
+        raise TypeError(f"registry must be a Registry, not {registry!r}")
