@@ -5,15 +5,22 @@ ticket's ``wake``; here is what sleeps until then, or until the ticket's time is
 up. A permit is in the caller's list ``taken`` as soon as it is granted, so whatever
 ends the wait, a cancellation or an interrupt, the caller finds it there and gives it
 back. A ticket may also be woken because its time was changed; then it sleeps on.
+
+A function that calls itself may hold all slots of its bulkhead, and would wait for itself. Its wrappers stand on the
+stack then, with the slots that they hold; on a worker thread, so does the job (as in drivers.retry_layers, this costs
+nothing but who has to wait). What is held elsewhere is not found, and waited for as long as may be: by a generator
+between two items, by a block, or by the jobs of other threads that wait for this one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable, Hashable, Mapping
 from sys import is_finalizing
-from typing import Any, Protocol
+from types import CodeType, FrameType
+from typing import Any, Final, Protocol
 
 from ..core.admission_queue import AdmissionQueue, Ticket
 from ..core.callbacks import call_back, check_hashable
@@ -21,10 +28,15 @@ from ..errors import BulkheadFullError
 from .deadline_context import in_use, shortened, waited_in_vain
 from .timed_event import set_within
 
+#: Of the function that runs a job on a worker thread, which holds its slot meanwhile.
+runs_jobs: Final[set[CodeType]] = set()
+
 
 class Limiter(Protocol):
     """A machine whose callers may wait."""
 
+    @property
+    def limit(self) -> float | None: ...
     @property
     def queue(self) -> AdmissionQueue: ...
     def take(self, taken: list[list[None]], priority: int | None = None) -> None: ...
@@ -78,11 +90,11 @@ class AdmissionWaiter:
         """Wait in the caller's thread for a permit.
 
         Raises:
-            BulkheadFullError: The queue is full, or none came in time, or will come, since the interpreter is shutting
-                down, in which the threads that have one do not run any more.
+            BulkheadFullError: The queue is full, or none came in time, or will come: the caller's own stack holds all,
+                or the interpreter is shutting down, in which the threads that have one do not run any more.
             TypeError: ``fair_by`` returned what cannot be hashed.
         """
-        if is_finalizing():
+        if is_finalizing() or self._waits_for_itself(None):
             raise self._limiter.full()
         woken = threading.Event()
         ticket = Ticket(taken, self.level(args, kwargs), woken.set, self.tenant(args, kwargs))
@@ -101,10 +113,12 @@ class AdmissionWaiter:
         """Wait in the running task for a permit.
 
         Raises:
-            BulkheadFullError: The queue is full, or none came in time.
+            BulkheadFullError: The queue is full, or none came in time, or will come: the task holds all itself.
             TypeError: ``fair_by`` returned what cannot be hashed.
         """
         loop = asyncio.get_running_loop()
+        if self._waits_for_itself(asyncio.current_task()):
+            raise self._limiter.full()
         woken = asyncio.Event()
         ticket = Ticket(taken, self.level(args, kwargs), lambda: loop.call_soon_threadsafe(woken.set),
                         self.tenant(args, kwargs))
@@ -123,6 +137,22 @@ class AdmissionWaiter:
         """Give a permit that has come back to those who wait."""
         if self._limiter.queue.crowd:
             self._limiter.hand_on(self._clock())
+
+    def _waits_for_itself(self, task: asyncio.Task[Any] | None) -> bool:
+        """Whether the calls on this stack, or in this *task*, hold all slots that there are."""
+        limit, limiter, held = self._limiter.limit, self._limiter, 0
+        first = None if task is None else getattr(task.get_coro(), "cr_frame", None)  # a task may begin on another's
+        frame: FrameType | None = sys._getframe(2)
+        while frame is not None and limit is not None:
+            code = frame.f_code
+            if code.co_name == "guarded" and "queue" in code.co_freevars:
+                names = frame.f_locals  # with ``now``, the slot has been given back
+                held += names.get("slots") is limiter and names.get("held") is not None and "now" not in names
+            elif code in runs_jobs:
+                waiter = frame.f_locals["self"].home.waiter
+                held += waiter is not None and waiter._limiter is limiter
+            frame = None if frame is first else frame.f_back
+        return limit is not None and held >= limit
 
     def _patience(self, ticket: Ticket) -> float:
         """Seconds to wait: until the ticket's time is up, or the caller's deadline."""

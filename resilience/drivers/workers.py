@@ -29,7 +29,7 @@ from typing import Any
 
 from ..core.bulkhead import TOKEN, Bulkhead, Slots
 from ..errors import BulkheadFullError, CallTimeoutError
-from .admission_waiter import AdmissionWaiter
+from .admission_waiter import AdmissionWaiter, runs_jobs
 from .deadline_context import deadline_error, in_use, shorten, shortened
 from .local_stalls import came_late
 from .pools import DEFAULT_THREADS, PooledCall, WorkerPool, cleaned
@@ -191,6 +191,9 @@ class Job:
             del abandoned_jobs[-1]
             return False
         return True
+
+
+runs_jobs.add(Job.run.__code__)
 
 
 class ThreadIsolation:
