@@ -153,6 +153,7 @@ class Declaration:
             if flavour.is_block and kit.no_block:
                 raise ConfigError(f"{key}: a with block cannot have {kit.name}=: {kit.no_block}. Put the code into a "
                                   "function, and decorate that", kit.name)
+            kit.check_needs(policy, key)
             if kit.suits is not None:
                 kit.suits(policy, self, flavour, key)
 

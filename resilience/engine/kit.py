@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from ..core.checks import wrong_kind
+from ..errors import ConfigError
 from .worst_case import WorstCase
 from .wrapper_spec import Flavour
 
@@ -156,6 +157,7 @@ class Kit:
         kept: Fields that must stay when it is changed while calls go on.
         compiled_in: Fields that decide how a function is compiled or where it runs, so that one that is off cannot be
             put on live, or not everywhere; an entry of ``[guards]`` is made anew for it.
+        needs: Fields that mean nothing without another one, by name: who says only the former in code is told so.
         usual: The value that ``command`` gives a function that says nothing about it; None: none.
         can_be_shadow: Whether it may only count what it would refuse.
         suits: Raises ConfigError if it is not for such a function; given the policy, the function's Declaration,
@@ -201,6 +203,7 @@ class Kit:
     reads: Callable[[Any], Any] | None = None
     kept: tuple[str, ...] = ()
     compiled_in: tuple[str, ...] = ()
+    needs: Mapping[str, str] = attrs.field(factory=dict)
     usual: Any = None
     can_be_shadow: bool = False
     suits: Callable[[Any, Any, Flavour, str], None] | None = None
@@ -226,6 +229,18 @@ class Kit:
     refusal: str | None = None
     events: tuple[TelemetryItem, ...] = ()
     gauges: Callable[[Any], Mapping[str, float]] | None = None
+
+    def check_needs(self, policy: Any, key: str) -> None:
+        """Raise ConfigError if *policy*, declared for *key*, says a field without the one that it needs.
+
+        A file or a live change may take the latter away, and leave the former for when it comes back.
+        """
+        for field, other in self.needs.items():
+            value, needed = getattr(policy, field), getattr(policy, other)
+            usual = attrs.fields_dict(self.policy)[field].default
+            is_said = value != usual if type(value) in _NUMBERS else value is not usual
+            if is_said and type(needed) in _NUMBERS and not needed:
+                raise ConfigError(f"{key}: {field} means nothing without {other}; give {other} too", field)
 
     def said(self, policy: Any) -> Any:
         """The setting that stands for *policy*: the policy, or its principal field where the others are as usual."""

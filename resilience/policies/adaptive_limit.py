@@ -84,6 +84,7 @@ ADAPTIVE_LIMIT: Final = Kit(
     calls_back=True,
     text=_TEXT,
     plain=_TEXT,  # it calls the machine's methods already
+    needs={"reserved": "priorities"},
     suits=_suits,
     start=_start,
     change=_change,

@@ -131,6 +131,7 @@ BULKHEAD: Final = Kit(
     about="Lets so many calls run at once.",
     principal="max_concurrent",
     compiled_in=("max_wait",),
+    needs={"max_queue": "max_wait"},
     usual=Bulkhead(),
     suits=_suits,
     above={

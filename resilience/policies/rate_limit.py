@@ -124,6 +124,7 @@ RATE_LIMIT: Final = Kit(
     can_be_shadow=True,
     calls_back=True,
     compiled_in=("adaptive", "cost"),
+    needs={"max_keys": "by"},
     text=_WRITTEN_OUT,
     plain=_PLAIN,
     text_for=_text,

@@ -129,6 +129,7 @@ RETRY: Final = Kit(
     },
     can_be_off=True,
     compiled_in=("hold", "hold_bytes"),
+    needs={"hold_size": "hold_bytes", "price": "budget", "busy_price": "budget"},
     suits=_suits,
     start=_start,
     change=_change,
