@@ -245,7 +245,14 @@ def _reduce_guard(own: Guard) -> tuple[Any, ...]:
     return _guard, (wrapper, *_parts(own))
 
 
-def _reduce_callable(proxy: Any) -> tuple[Any, ...]:
+def _reduce_callable(proxy: Any) -> str | tuple[Any, ...]:
+    """By value; what functools.lru_cache makes goes by its name only, which may be that of the guarded one now."""
+    try:
+        name = proxy.__wrapped__.__reduce_ex__(2)
+    except Exception:  # noqa: BLE001 - whatever an object raises that cannot be sent
+        name = None
+    if isinstance(name, str) and _named(sys.modules.get(proxy.__module__), name) is proxy:
+        return name
     return _guarded, _parts(getattr(proxy._self_guarded, GUARD))
 
 
@@ -281,10 +288,14 @@ def _by_name(fn: Callable[..., Any]) -> bool:
         if _BY_VALUE.search(name) and any(
                 f"{fn.__module__}.".startswith(f"{each}.") for each in getattr(module, _REGISTERED, set)()):
             return False
-    found: Any = None if fn.__module__ == "__main__" else sys.modules.get(fn.__module__)
-    for name in fn.__qualname__.split("."):
+    return fn.__module__ != "__main__" and _named(sys.modules.get(fn.__module__), fn.__qualname__) is fn
+
+
+def _named(found: Any, qualname: str) -> Any:
+    """What *qualname* stands for in the module *found*; None: nothing."""
+    for name in qualname.split("."):
         found = getattr(found, name, None)
-    return found is fn
+    return found
 
 
 def _reduce_batched(own: Batched) -> tuple[Any, ...]:
