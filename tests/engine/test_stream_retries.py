@@ -73,7 +73,7 @@ def test_any_stream_is_tried_again_until_its_consumer_has_an_item_as_an_oracle_s
     attempts = [attempt_of(rng) for _ in range(most)]
     expected = oracle(attempts, most, hold, hold_bytes, judges)
     settings = {
-        "retry": Retry(attempts=most, base=0.0, budget=None, hold=hold, hold_bytes=hold_bytes, hold_size=size_of),
+        "retry": Retry(attempts=most, base=0.0, budget=None, hold=hold, hold_bytes=hold_bytes, hold_size=size_of if hold_bytes else None),
         "breaker": None, "max_concurrent": 1,
         "failures": FailureRules(items=lambda item: item == BAD) if judges else None,
         **({"stream_timeout": StreamTimeout(total=50.0, min_rate=0.001)} if rng.random() < 0.5 else {"timeout": None})}
