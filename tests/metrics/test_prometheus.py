@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from resilience import AdaptiveLimit, CircuitBreaker, ThreadPool, collapse, command
+from resilience import AdaptiveLimit, CircuitBreaker, Registry, ThreadPool, collapse, command
 from resilience.core.outcome import EVENT_NAMES
 from resilience.metrics.prometheus import Collector
 from tests.drivers.until import until
@@ -91,7 +91,7 @@ def test_any_name_can_be_scraped(registry, name):
 def test_registering_reads_no_command(registry):
     """An unlabelled describe() makes prometheus_client call collect() at registration."""
 
-    class Unreadable:
+    class Unreadable(Registry):
         def __iter__(self):
             raise AssertionError("read at registration")
 
