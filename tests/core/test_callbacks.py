@@ -4,7 +4,8 @@ import functools
 
 import pytest
 
-from resilience.core.callbacks import call_back, came_of_callback, is_plain
+from resilience.core.callbacks import GIVE_PLAIN, call_back, came_of_callback, check_hashable, check_plain, is_plain
+from resilience.errors import ConfigError
 
 
 def fails(*args, **kwargs):
@@ -87,3 +88,20 @@ class Hostile:
     (functools.partial(fails), True), (Awaited, True), ("no function", True)], ids=lambda each: type(each).__name__)
 def test_what_must_be_awaited_or_iterated_is_no_plain_callback(callback, plain):
     assert is_plain(callback) is plain
+
+
+@pytest.mark.parametrize(("callback", "parameters", "said"), [
+    (7, None, "judge must be callable, not 7"), (7, "a result", "judge must be a function of a result, not 7"),
+    (awaited, None, f"judge must be callable, not {awaited!r}; {GIVE_PLAIN}"),
+    (awaited, "a result", f"judge must be a plain function of a result, not {awaited!r}; {GIVE_PLAIN}")])
+def test_what_cannot_be_called_back_is_told_by_the_name_of_its_setting(callback, parameters, said):
+    with pytest.raises(ConfigError) as caught:
+        check_plain(callback, "judge", parameters)
+    assert (said, "judge") == (str(caught.value), caught.value.option)
+    assert check_plain(len, "judge", parameters) is None
+
+
+def test_a_key_that_cannot_be_hashed_is_told_by_its_command_and_setting():
+    assert check_hashable(("a", 1), "by", "stock") is None
+    with pytest.raises(TypeError, match=r"^stock: by must return something hashable, such as a string or a tuple, not \['a'\]: unhash"):
+        check_hashable(["a"], "by", "stock")

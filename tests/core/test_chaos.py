@@ -6,6 +6,10 @@ from resilience.core.chaos import Chaos, Harm
 from resilience.errors import ChaosError, ConfigError
 
 
+async def later():
+    """Nobody awaits it."""
+
+
 def spoil(result):
     return None
 
@@ -50,7 +54,8 @@ def test_a_callable_that_calls_itself_false_does_harm():
     ({"latency_rate": 0.1}, "latency_rate", "latency_rate means nothing without latency"),
     ({"result_rate": 0.1}, "result_rate", "result_rate means nothing without result"),
     ({"error": 3}, "error", "error must be an Exception class, or a function that returns an exception, not 3"),
-    ({"error": KeyboardInterrupt}, "error", "error must be an Exception class"), ({"result": 3}, "result", "result must be callable")])
+    ({"error": 3}, "error", "not 3$"), ({"error": later}, "error", "an exception, not <function later at .*>; give a plain function"),
+    ({"error": KeyboardInterrupt}, "error", "error must be an Exception class.*>$"), ({"result": 3}, "result", "result must be callable")])
 def test_what_makes_no_sense_is_refused_by_name(settings, option, words):
     with pytest.raises(ConfigError, match=words) as caught:
         Chaos(**settings)
@@ -63,3 +68,19 @@ def test_what_makes_no_sense_is_refused_by_name(settings, option, words):
     {"error": lambda: OSError("down")}])
 def test_what_makes_sense_is_accepted(settings):
     Chaos(**settings)
+
+
+@pytest.mark.parametrize("fault", [OSError, OSError("down")])
+def test_a_call_that_is_to_fail_raises_what_the_function_returns(fault):
+    assert fault is Harm(0.0, lambda: fault, None).fault()
+
+
+@pytest.mark.parametrize("fault", ["down", None, KeyboardInterrupt, KeyboardInterrupt(), int])
+def test_what_is_no_exception_is_a_mistake_of_the_function(fault):
+    with pytest.raises(TypeError, match="^error of a Chaos must return an exception, not "):
+        Harm(0.0, lambda: fault, None).fault()
+
+
+def test_nothing_is_raised_for_a_call_that_is_not_to_fail():
+    with pytest.raises(TypeError, match="not None$"):
+        Harm(1.0, None, None).fault()

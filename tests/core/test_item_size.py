@@ -26,3 +26,9 @@ def test_the_function_decides_for_text_too():
 def test_an_item_of_unknown_size_is_a_mistake_that_says_what_to_pass():
     with pytest.raises(TypeError, match=r"size of an item of type dict: pass a function .* as hold_size, such as"):
         item_size({}, None)
+
+
+@pytest.mark.parametrize("size", ["x", None, float("nan"), True])
+def test_a_size_that_is_no_number_is_a_mistake_of_the_function(size):
+    with pytest.raises(TypeError, match=f"^hold_size must return how many bytes an item has, a number, not {size!r}$"):
+        item_size("abc", lambda item: size)

@@ -220,6 +220,32 @@ def test_a_line_is_held_as_long_as_somebody_waits_in_it():
     assert [] == list(keyed._lines)
 
 
+def test_once_it_only_counts_those_who_wait_are_let_go_and_before_they_are_not():
+    limiter, turns, woken = waiting_limiter(2)
+    limiter.hand_on(0.5)
+    assert ([], [WAITING, WAITING]) == (woken, [turn.state for turn in turns])
+    limiter.shadow = lambda: None
+    limiter.hand_on(0.5)
+    assert ([0, 1], [COME, COME], []) == (woken, [turn.state for turn in turns], list(limiter._lines))
+
+
+class Incomparable:
+    def __hash__(self):
+        return 7
+
+    def __eq__(self, other):
+        raise TypeError("cannot be compared")
+
+
+def test_a_key_that_tells_no_calls_apart_is_a_mistake_of_by_and_one_that_cannot_be_compared_of_its_own():
+    limiter = RateLimiter(RateLimit(5, by=lambda key: key), key="stock", now=0.0)
+    with pytest.raises(TypeError, match=r"^stock: by must return something hashable, such as a string or a tuple, not \[\]: "):
+        limiter.reserve(0.0, ([],))
+    assert limiter.reserve(0.0, (Incomparable(),)) is None
+    with pytest.raises(TypeError, match="^cannot be compared$"):
+        limiter.reserve(0.0, (Incomparable(),))
+
+
 def test_who_looks_while_another_thread_changes_the_line_waits_another_interval_at_least():
     class Late(RateLimiter):
         """Another thread changes the line just after it was looked through."""
