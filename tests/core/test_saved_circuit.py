@@ -8,7 +8,7 @@ import pytest
 
 from resilience.core.breaker import CircuitBreaker
 from resilience.core.circuit import Circuit
-from resilience.core.circuit_checkpoint import CircuitCheckpoint, check_elapsed
+from resilience.core.circuit_checkpoint import CircuitCheckpoint, check_elapsed, checkpoint_of
 from resilience.core.outcome import FAILURE, SUCCESS
 from resilience.errors import CircuitOpenError, ConfigError
 
@@ -165,3 +165,14 @@ def test_the_time_since_the_saving_may_be_without_end(elapsed, state):
         new.acquire(0.0)
 
     assert state == new.state
+
+
+def test_what_was_saved_is_read_and_what_was_not_is_told_with_its_command():
+    assert CircuitCheckpoint(state="open", remaining=3.0) == checkpoint_of("stock", {"state": "open", "remaining": 3.0})
+    told = "^stock: saved must be what save\\(\\) returns, such as {'state': 'open', 'remaining': 3.0}, not "
+    with pytest.raises(ConfigError, match=told + "3$") as caught:
+        checkpoint_of("stock", 3)
+    assert "saved" == caught.value.option
+    with pytest.raises(ConfigError, match=told + "{'state': 'ajar'}: state must be one of closed, .*$") as caught:
+        checkpoint_of("stock", {"state": "ajar"})
+    assert "state" == caught.value.option
