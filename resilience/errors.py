@@ -157,9 +157,10 @@ class BulkheadFullError(RejectedError):
         text = super().__str__()
         if self.limit is None:
             return text
-        held = f"all {self.limit} slots" if self.in_flight is None or self.in_flight >= self.limit else \
-            f"{self.in_flight} of {self.limit} slots, and more important calls come first"
-        left = f", {self.abandoned} of them by calls that run on although their callers gave up"
+        held = f"{self.in_flight} of {self.limit} slots, and more important calls come first"
+        if self.in_flight is None or self.in_flight >= self.limit:
+            held = "its only slot" if self.limit == 1 else f"all {self.limit} slots"
+        left = f"; of {self.abandoned} of them the callers have given up"
         more = f", and {self.waiting} more wait{'s' if self.waiting == 1 else ''} for one"
         return (f"{text}: calls of its own hold {held}{left if self.abandoned else ''}"
                 f"{more if self.waiting else ''}")
@@ -198,7 +199,7 @@ class ThreadPoolFullError(BulkheadFullError):
 
     @property
     def holders(self) -> dict[str, int]:
-        """Calls that run on the pool or wait for it, by key; most first."""
+        """Calls that run on the pool, by key; most first."""
         return dict(self.args[5]) if len(self.args) > 5 else {}
 
     @property
@@ -218,8 +219,9 @@ class ThreadPoolFullError(BulkheadFullError):
         if self.waits_for_itself:
             return (f"{self.key}: {what} ({held}), and this call comes from one of them, so that it could wait for "
                     "itself for ever; give one of the commands a group of its own, or no pool")
-        queue = f", and {self.max_queue} calls wait already" if self.max_queue else ""
-        return f"{self.key}: {what}{queue} ({held}); make the pool larger, or give the command a group of its own"
+        queue = "" if not self.max_queue else ", and a call waits already" if self.max_queue == 1 else \
+            f", and {self.max_queue} calls wait already"
+        return f"{self.key}: {what} ({held}){queue}; make the pool larger, or give the command a group of its own"
 
 
 class ThreadUnavailableError(BulkheadFullError):

@@ -23,7 +23,7 @@ from __future__ import annotations
 import logging
 import sys
 import weakref
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Set
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final
@@ -298,7 +298,8 @@ class WorkerPool(Awaited):
         if not self.is_shared:
             return ThreadPoolFullError(home.key, None, None, home.threads, 0, ((home.key, home.threads),))
         own = 0 if waits_for_itself else 1  # else it holds its slot yet
-        held = {each.key: each.in_flight - (own if each is home else 0) for each in self._of()}
+        waiting = Counter(job.home for job in self._waiting.copy())
+        held = {each.key: each.in_flight - waiting[each] - (own if each is home else 0) for each in self._of()}
         most_first = sorted(((key, count) for key, count in held.items() if count > 0), key=lambda each: -each[1])
         return ThreadPoolFullError(home.key, None, self.name, self._size, self.max_queue, tuple(most_first),
                                    waits_for_itself)

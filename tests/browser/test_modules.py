@@ -292,8 +292,8 @@ def test_a_held_order_keeps_what_stands_and_appends_what_is_new(evaluate: Evalua
 
 RANKS = """
     const ranking = new m.Ranking(1000);
-    return x.map((rates, second) => m.ordered(Object.entries(rates).map(([key, failedRate]) => ({
-        id: key, key, stale: false, view: { failedRate, stateSeverity: 0 } })), ranking, false, second * 1000).map(c => c.key).join(''));"""
+    return x.map((rates, second) => m.ordered(Object.entries(rates).map(([key, hurtRate]) => ({
+        id: key, key, stale: false, view: { hurtRate, severity: 0, stateSeverity: 0 } })), ranking, false, second * 1000).map(c => c.key).join(''));"""
 
 
 def test_numbers_that_hardly_differ_do_not_swap_places(evaluate: Evaluate) -> None:

@@ -36,6 +36,19 @@ def test_ten_failed_calls_a_second_stand_above_one_however_large_its_share(
     expect_keys(open_page(stream), "one-percent", "five-percent", "sixty-percent")
 
 
+def test_what_a_fallback_or_a_stale_answer_has_answered_hurts_nobody_but_is_not_lost_among_the_well(
+    stream: StreamServer, open_page: OpenPage
+) -> None:
+    stream.messages = [
+        resilience("a-well"),
+        resilience("answered", rate=50.0, counts={"failure": 500, "fallback_success": 500}, error_rate=1.0),
+        resilience("stale", rate=40.0, counts={"failure": 400, "stale_responses": 400}, error_rate=1.0),
+        resilience("felt", rate=10.0, counts={"success": 50, "failure": 50, "fallback_missing": 50}, error_rate=0.5),
+        hystrix("legacy", requests=100, errors=60),
+    ]
+    expect_keys(open_page(stream), "legacy", "felt", "answered", "stale", "a-well")
+
+
 def test_60_percent_stands_above_1_percent_when_the_error_rate_is_asked_for(
     stream: StreamServer, open_page: OpenPage
 ) -> None:

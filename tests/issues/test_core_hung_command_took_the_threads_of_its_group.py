@@ -181,7 +181,7 @@ def test_the_slot_of_a_hung_call_stays_taken_when_its_caller_has_left(registry):
         while hangs.resilience.snapshot().abandoned < 2:  # what no thread began in time is not abandoned
             with pytest.raises(CallTimeoutError):
                 hangs()
-        with pytest.raises(BulkheadFullError, match="hold all 2 slots, 2 of them by calls that run on") as caught:
+        with pytest.raises(BulkheadFullError, match="hold all 2 slots; of 2 of them the callers have given up") as caught:
             hangs()
         assert (2, 2) == (caught.value.limit, caught.value.abandoned)
     finally:

@@ -128,7 +128,7 @@ def test_one_more_than_may_wait_is_refused_and_told_what_is_full_and_who_fills_i
     held = Held(flavour, max_queue=2)
     held.wait("a")
     held.wait("b")
-    with pytest.raises(BulkheadFullError, match="calls of its own hold all 1 slots, and 2 more wait for one") as caught:
+    with pytest.raises(BulkheadFullError, match="calls of its own hold its only slot, and 2 more wait for one") as caught:
         held.call("c")
     error = caught.value
     assert (1, 1, 2, held.handle.key) == (error.limit, error.in_flight, error.waiting, error.key)
@@ -388,7 +388,7 @@ def test_a_bulkhead_without_a_wait_says_it_too(flavour):
     with pytest.raises(BulkheadFullError) as caught:
         call(1)
     assert (1, 1, 0) == (caught.value.limit, caught.value.in_flight, caught.value.waiting)
-    assert "k: the bulkhead is full: calls of its own hold all 1 slots" == str(caught.value)
+    assert "k: the bulkhead is full: calls of its own hold its only slot" == str(caught.value)
 
 
 def test_where_nobody_can_wait_a_live_change_that_would_let_them_is_refused_with_what_to_do():

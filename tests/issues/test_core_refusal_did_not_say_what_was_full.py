@@ -100,10 +100,10 @@ def test_a_shared_pool_says_who_fills_it(registry):
         for caller in callers:
             caller.join(LONG)
 
-    assert str(caught.value) == ("price: all 3 threads of the pool of group 'shop' are at work, and 1 calls wait already "
-                                 "(3 of stock, 1 of price); make the pool larger, or give the command a group of its own")
+    assert str(caught.value) == ("price: all 3 threads of the pool of group 'shop' are at work "
+                                 "(2 of stock, 1 of price), and a call waits already; make the pool larger, or give the command a group of its own")
     assert ["price"] == [event.key for event in events]
-    assert {"stock": 3, "price": 1} == events[0].error.holders == caught.value.holders
+    assert {"stock": 2, "price": 1} == events[0].error.holders == caught.value.holders
 
 
 def test_a_full_bulkhead_says_how_many_slots_there_are_and_whose_calls_hold_them(registry):
@@ -114,7 +114,7 @@ def test_a_full_bulkhead_says_how_many_slots_there_are_and_whose_calls_hold_them
     with pytest.raises(BulkheadFullError) as caught:
         outer()
 
-    assert "k: the bulkhead is full: calls of its own hold all 1 slots" == str(caught.value)
+    assert "k: the bulkhead is full: calls of its own hold its only slot" == str(caught.value)
     assert (1, 0) == (caught.value.limit, caught.value.abandoned)
 
 

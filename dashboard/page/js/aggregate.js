@@ -50,6 +50,7 @@ export function combine(readings, total = readings.length) {
     errors: sum(readings, (r) => r.errors),
     errorRate: rate,
     failedRate: sum(readings, (r) => r.failedRate),
+    hurtRate: sum(readings, (r) => r.hurtRate),
     rate: sum(readings, (r) => r.rate),
     refused,
     refusedShare: requests > 0 ? Math.min(1, refused / requests) : 0,

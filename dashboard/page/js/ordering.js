@@ -3,9 +3,10 @@
 // Every comparison is of numbers, field by field (never one number glued to another), and ends with the key, so the
 // order is total: equal commands never swap places.
 //
-// What hurts most is what most callers run into: failed and refused calls per second. A full bulkhead behind a closed
-// circuit hurts; an open circuit that nobody calls does not. The state only decides between equals, and then the name: the
-// commands that are well stand in the order of their names, whatever their traffic does, and are found where they were.
+// What hurts most is what most callers run into: failed and refused calls per second, but for those that a fallback has
+// answered. A full bulkhead behind a closed circuit hurts; an open circuit that nobody calls does not. Between equals, one
+// that fails behind its fallback comes first, then the state decides, and then the name: the commands that are well stand in
+// the order of their names, whatever their traffic does, and are found where they were.
 //
 // Numbers never rest. So a command keeps the number by which it was ranked until it differs from it by a fifth, or for
 // PATIENCE re-orderings: two that fail about equally often do not swap places every other second. It stands among those
@@ -24,7 +25,7 @@ function compared(a, b) {
 
 /** By what each sort ranks, the largest first. */
 export const SORTS = Object.freeze({
-  hurts: (view) => view.failedRate,
+  hurts: (view) => view.hurtRate,
   error: (view) => view.errorRate,
   volume: (view) => view.rate,
   refused: (view) => view.refused,
@@ -83,6 +84,7 @@ export function ordered(commands, ranking, reversed, now) {
   const compare = (a, b) => (
     (hurts ? Number(a.stale) - Number(b.stale) : 0)
     || number(b) - number(a)
+    || (hurts ? Number(b.view.severity === 2) - Number(a.view.severity === 2) : 0)
     || (hurts ? b.view.stateSeverity - a.view.stateSeverity : 0)
   );
   return [...commands].sort((a, b) => sign * compare(a, b) || lastResort * BY_KEY(a, b));

@@ -90,6 +90,7 @@ function ofResilience(message) {
     requests: count(message.requests),
     errors,
     failedRate: errors / window,
+    hurtRate: unanswered(errors, counts) / window,
     errorRate: Math.min(1, amount(message.error_rate)),
     rate: amount(message.rate),
     refused: count(message.refused),
@@ -106,6 +107,11 @@ function ofResilience(message) {
     transitions,
     history: ofHistory(message.history, window),
   };
+}
+
+/** How many of the failed and refused calls neither a fallback nor a stale answer has answered. */
+function unanswered(errors, counts) {
+  return Math.max(0, errors - counts.fallback_success - counts.stale_responses);
 }
 
 /** What policies of the users' own have refused, by name of the policy: what is counted as NAME_rejected. */
@@ -213,7 +219,8 @@ function hystrixTraffic(message, counts, hosts) {
   const errors = Math.min(requests, failed + counts.short_circuited);
   const window = perHost(message, "metricsRollingStatisticalWindowInMilliseconds", hosts) || 10_000;
   const errorRate = requests > 0 ? errors / requests : 0;
-  return { requests, errors, errorRate, rate: (requests * 1000) / window, failedRate: (errors * 1000) / window };
+  const [rate, failedRate, hurtRate] = [requests, errors, unanswered(errors, counts)].map((calls) => (calls * 1000) / window);
+  return { requests, errors, errorRate, rate, failedRate, hurtRate };
 }
 
 /**
