@@ -119,7 +119,7 @@ class Circuit:
         if term.passes:
             self._stalls.look_out()
         if term.passes or now >= term.until or term.state is State.HALF_OPEN:
-            permit = self._knock(now)
+            permit = self._ask(now)
             if permit is not None:
                 return permit
         shadow, term = self._shadow, self.term
@@ -246,7 +246,7 @@ class Circuit:
         self._outage: tuple[float, str, float] | None = None  # since it opened: when, why, and what else _stand() says
         self.term: Term = Closed(0, now, self._config, self._horizon, stalls=self._stalls)
 
-    def _knock(self, now: float) -> Term | None:
+    def _ask(self, now: float) -> Term | None:
         taken: list[Term] = []
         try:
             if self._guard.ask(self._answer, now, taken) is MET:

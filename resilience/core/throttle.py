@@ -84,7 +84,7 @@ class Throttler:
         shadow: Called for each call that would have been refused, in shadow mode; None: refuse it.
     """
 
-    __slots__ = ("_calm_until", "_config", "_guard", "_key", "_tally", "_window", "rate", "shadow")
+    __slots__ = ("_lock_free_until", "_config", "_guard", "_key", "_tally", "_window", "rate", "shadow")
 
     def __init__(self, config: Throttle, *, key: str, now: float) -> None:
         """Start with an empty window.
@@ -104,7 +104,7 @@ class Throttler:
         self._guard.renew()
         self._tally = Tally()
         self._window = TimeWindow(2, window=self._config.window, buckets=SLICES, now=now)
-        self._calm_until = -inf
+        self._lock_free_until = -inf
         self.rate = 0.0
 
     def acquire(self, now: float, u: float) -> None:
@@ -129,7 +129,7 @@ class Throttler:
     def settle(self, permit: None, outcome: int, started: float, now: float) -> None:
         """Report how the call, begun at *started*, ended. Never raises."""
         if outcome == SUCCESS:
-            if now < self._calm_until:
+            if now < self._lock_free_until:
                 self._tally.bump()
                 return
             self._guard.do(self._count, ACCEPTED, now)
@@ -200,4 +200,4 @@ class Throttler:
         accepted, unaccepted = self._window.sums(now)
         self.rate = self._config.rate(accepted, unaccepted)
         # The next slice begins with a lock, so that the tally is harvested before the window rolls on.
-        self._calm_until = -inf if unaccepted else self._window.edge
+        self._lock_free_until = -inf if unaccepted else self._window.edge

@@ -70,7 +70,7 @@ class TaskRace:
     """The race of one call of a coroutine function; on one loop, in one task.
 
     Attributes:
-        rivals: The further attempts.
+        further: The further attempts.
         primary_cancelled: We have cancelled the first attempt.
     """
 
@@ -88,7 +88,7 @@ class TaskRace:
         "_task",
         "_timer",
         "primary_cancelled",
-        "rivals",
+        "further",
     )
 
     def __init__(self, starter: Starter, take: Callable[[Grip], object], clock: Callable[[], float],
@@ -105,7 +105,7 @@ class TaskRace:
         self._task, self._loop, self._cancelling = task, task.get_loop(), task.cancelling()
         self._inline = True  # the first is under way
         self._failed = self.primary_cancelled = False
-        self.rivals: list[asyncio.Task[Any]] = []
+        self.further: list[asyncio.Task[Any]] = []
         self._timer: asyncio.Handle | None = None
         self._wait(after)
 
@@ -136,7 +136,7 @@ class TaskRace:
             if is_interrupt(error) and not ours:
                 return False
             while self._best() is None:
-                pending = [rival for rival in self.rivals if not rival.done()]
+                pending = [attempt for attempt in self.further if not attempt.done()]
                 if not pending:
                     return False
                 await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
@@ -148,8 +148,8 @@ class TaskRace:
         """Cancel the others: the coroutine is being closed, or the process is, and nothing can be awaited."""
         if self._loop.is_closed():  # nothing runs there any more, and the others go as we do
             return
-        for rival in self.rivals:
-            rival.cancel()
+        for attempt in self.further:
+            attempt.cancel()
 
     def result(self) -> Any:
         """What the first of the others to succeed returned."""
@@ -177,16 +177,16 @@ class TaskRace:
         taken: Grip = []
         try:
             self._take(taken)
-            rival = self._begin(taken)
-            rival.add_done_callback(lambda task: self._ended(task, taken))
+            attempt = self._begin(taken)
+            attempt.add_done_callback(lambda task: self._ended(task, taken))
         except BulkheadFullError:
             starter.refund()
             return
         except BaseException:
             self._release(taken)
             raise
-        self.rivals.append(rival)
-        n = len(self.rivals) + 1
+        self.further.append(attempt)
+        n = len(self.further) + 1
         then = starter.launch_after(n, now)
         if then is not None:
             self._wait(then)
@@ -201,11 +201,11 @@ class TaskRace:
         finally:
             self._release(taken)
 
-    def _ended(self, rival: asyncio.Task[Any], taken: Grip) -> None:
+    def _ended(self, attempt: asyncio.Task[Any], taken: Grip) -> None:
         self._release(taken)  # of one that was cancelled before its first step
-        if rival.cancelled():
+        if attempt.cancelled():
             return
-        if rival.exception() is not None:
+        if attempt.exception() is not None:
             self._failed = True
         elif self._inline and not self.primary_cancelled:
             self.primary_cancelled = True
@@ -217,14 +217,14 @@ class TaskRace:
             self._starter.freed()
 
     def _best(self) -> asyncio.Task[Any] | None:
-        return next((each for each in self.rivals
+        return next((each for each in self.further
                      if each.done() and not each.cancelled() and each.exception() is None), None)
 
     async def _clear(self) -> None:
         """Cancel the others and wait until they have ended, even if we are cancelled meanwhile."""
         cancelled: asyncio.CancelledError | None = None
         self.forsake()
-        while pending := [rival for rival in self.rivals if not rival.done()]:
+        while pending := [attempt for attempt in self.further if not attempt.done()]:
             try:
                 await asyncio.wait(pending)
             except asyncio.CancelledError as error:

@@ -173,22 +173,22 @@ class StreamRace(TaskRace):
     async def abandon(self) -> None:
         """Close all further attempts, however far the race is."""
         self.stop()
-        self.rivals = [each.task for each in self._attempts]
+        self.further = [each.task for each in self._attempts]
         await self._clear()
 
     def forsake(self) -> None:
         """As that of a call."""
         if not self._loop.is_closed():
             for attempt in self._attempts:
-                if attempt.task in self.rivals:
+                if attempt.task in self.further:
                     attempt.leave()
 
     async def _decided(self) -> StreamAttempt | None:
-        """Wait until an attempt has won, which is no rival then, or all have failed."""
+        """Wait until an attempt has won, which is none of the further ones then, or all have failed."""
         while True:
             for attempt in self._attempts:
                 if attempt.first.done() and _has_won(attempt.first):
-                    self.rivals.remove(attempt.task)
+                    self.further.remove(attempt.task)
                     return attempt
             pending = [each.first for each in self._attempts if not each.first.done()]
             if not pending:
@@ -210,13 +210,13 @@ class StreamRace(TaskRace):
             self.primary_cancelled = True
             self._task.cancel()
 
-    def _ended(self, rival: asyncio.Task[Any], taken: Grip) -> None:
+    def _ended(self, task: asyncio.Task[Any], taken: Grip) -> None:
         self._release(taken)  # of one that was cancelled before its first step
         for attempt in self._attempts:
-            if attempt.task is rival and not attempt.first.done():
+            if attempt.task is task and not attempt.first.done():
                 attempt.first.cancel()
-        if not rival.cancelled():
-            rival.exception()
+        if not task.cancelled():
+            task.exception()
 
 
 def _has_won(first: asyncio.Future[Any]) -> bool:
@@ -294,7 +294,7 @@ class HedgedStream:
             self._source, self._race = race.result(), None
         else:
             race.stop()
-            if race.rivals:
+            if race.further:
                 await race.won()
             self._race = None
             return item

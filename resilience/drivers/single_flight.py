@@ -47,7 +47,7 @@ class Followers(Awaited):
         """See Awaited."""
         return (self.flight.scope,)
 
-    def heir(self) -> Flight | None:
+    def successor(self) -> Flight | None:
         """The follower that has waited longest."""
         while self.gates:
             try:
@@ -108,8 +108,8 @@ class Flight:
         followers = self.followers
         if followers is None:
             return
-        heir = followers.flight
-        gates = list(followers.gates.values()) if heir is self else [followers.gates.get(heir)]
+        successor = followers.flight
+        gates = list(followers.gates.values()) if successor is self else [followers.gates.get(successor)]
         for gate in gates:
             if gate is not None:
                 with contextlib.suppress(RuntimeError):  # woken before; or its loop is closed, and nobody waits
@@ -229,13 +229,13 @@ class Flights:
         with self._lock:
             if self._leading.get(flight.key) is flight:
                 followers = None if flight.answered else flight.followers
-                heir = None if followers is None else followers.heir()
-                if followers is None or heir is None:
+                successor = None if followers is None else followers.successor()
+                if followers is None or successor is None:
                     del self._leading[flight.key]
                 else:
-                    heir.followers, followers.flight = followers, heir
-                    heir.key = flight.key  # the very one in the dict: what is equal is not to be asked under the lock
-                    self._leading[flight.key] = heir
+                    successor.followers, followers.flight = followers, successor
+                    successor.key = flight.key  # the very one in the dict: what is equal is not to be asked under the lock
+                    self._leading[flight.key] = successor
         flight.wake()
 
 

@@ -34,7 +34,7 @@ _TEXT: Final = """\
     if harm is None:
         {calm}
     if harm.delay:
-        {await_}nap(harm.delay)
+        {await_}sleep(harm.delay)
     if harm.error is not None:
         raise call_back(harm.fault, (), None)
     {harmed}
@@ -92,15 +92,15 @@ class ChaosInjector:
         """*fn*, harmed; of an async generator, what awaits its first item."""
         harmed: Callable[..., Any] = _text(flavour).bind({
             "fn": fn, "decide": self.harm, "active_until": self.active_until, "call_back": call_back,
-            "nap": self._nap_async if flavour.is_async else self._nap})
+            "sleep": self._sleep_async if flavour.is_async else self._sleep})
         return transparent_frame(harmed)
 
     # By the clock that the registry has at that moment: a test may have put another one in its place.
 
-    def _nap(self, seconds: float) -> Any:
+    def _sleep(self, seconds: float) -> Any:
         return sleeper(self._clock)(seconds)
 
-    def _nap_async(self, seconds: float) -> Any:
+    def _sleep_async(self, seconds: float) -> Any:
         return async_sleeper(self._clock)(seconds)
 
 

@@ -132,7 +132,7 @@ class Hedging:
                     raise
                 return race.result()
             race.stop()
-            if race.rivals:
+            if race.further:
                 await race.won()
             return result
 

@@ -31,9 +31,9 @@ def _change(held: ChaosPolicy, chaos: Chaos | None, old: Any, runtime: CommandRu
 
 def _install(site: Site, chaos: Chaos, held: ChaosPolicy) -> None:
     runtime, services = site.runtime, site.runtime.services
-    havoc = ChaosInjector(held, key=runtime.key, group=runtime.group, clock=runtime.clock, random=services.random,
+    injector = ChaosInjector(held, key=runtime.key, group=runtime.group, clock=runtime.clock, random=services.random,
                   recorder=runtime.recorder, emitter=services.emitter, active_until=services.active_until)
-    site.called = havoc.over(site.called, site.flavour)
+    site.called = injector.over(site.called, site.flavour)
 
 
 CHAOS: Final = Kit(

@@ -12,8 +12,8 @@ from resilience.errors import CircuitOpenError
 class ClosesMeanwhile(Circuit):
     """Another thread's probe succeeds just after ours was turned down."""
 
-    def _knock(self, now):
-        assert super()._knock(now) is None
+    def _ask(self, now):
+        assert super()._ask(now) is None
         self.steer(Trigger.RESET, now)
 
 
@@ -21,7 +21,7 @@ def test_a_refusal_always_says_how_long_to_wait():
     circuit = ClosesMeanwhile(CircuitBreaker(min_calls=1), key="k", group="g", now=0.0, emit=lambda _: None,
                               random=lambda: 0.0)
     circuit.settle(circuit.acquire(0.0), FAILURE, 0.0, 0.0)
-    Circuit._knock(circuit, 5.0)
+    Circuit._ask(circuit, 5.0)
     with pytest.raises(CircuitOpenError) as caught:
         circuit.acquire(5.0)
 
