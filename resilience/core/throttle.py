@@ -84,7 +84,7 @@ class Throttler:
         shadow: Called for each call that would have been refused, in shadow mode; None: refuse it.
     """
 
-    __slots__ = ("_lock_free_until", "_config", "_guard", "_key", "_tally", "_window", "rate", "shadow")
+    __slots__ = ("_config", "_guard", "_key", "_lock_free_until", "_tally", "_window", "rate", "shadow")
 
     def __init__(self, config: Throttle, *, key: str, now: float) -> None:
         """Start with an empty window.

@@ -226,7 +226,7 @@ def _without_use(config: GatewayConfig) -> list[str]:
     private = config.of_private_listener()
     listeners = [config] if private is None else [config, private]
     used = {name for each in listeners for route in each.routes for name in each.filters_of(route)}
-    used |= {each.gateway.error_endpoint for each in listeners}
+    used |= {name for each in listeners if (name := each.gateway.error_endpoint) is not None}
     return [name for name, each in config.filters.items() if each.enabled and not each.everywhere and name not in used]
 
 
