@@ -87,8 +87,8 @@ class TaskRace:
         "_take",
         "_task",
         "_timer",
-        "primary_cancelled",
         "further",
+        "primary_cancelled",
     )
 
     def __init__(self, starter: Starter, take: Callable[[Grip], object], clock: Callable[[], float],
@@ -201,11 +201,11 @@ class TaskRace:
         finally:
             self._release(taken)
 
-    def _ended(self, attempt: asyncio.Task[Any], taken: Grip) -> None:
+    def _ended(self, task: asyncio.Task[Any], taken: Grip) -> None:
         self._release(taken)  # of one that was cancelled before its first step
-        if attempt.cancelled():
+        if task.cancelled():
             return
-        if attempt.exception() is not None:
+        if task.exception() is not None:
             self._failed = True
         elif self._inline and not self.primary_cancelled:
             self.primary_cancelled = True

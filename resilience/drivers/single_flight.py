@@ -234,7 +234,7 @@ class Flights:
                     del self._leading[flight.key]
                 else:
                     successor.followers, followers.flight = followers, successor
-                    successor.key = flight.key  # the very one in the dict: what is equal is not to be asked under the lock
+                    successor.key = flight.key  # the one in the dict: what is equal is not to be asked under the lock
                     self._leading[flight.key] = successor
         flight.wake()
 

@@ -89,8 +89,8 @@ from resilience.gateway.limits.admission_control import admission_control_of
 from resilience.gateway.limits.request_limit import policy_of
 from resilience.gateway.limits.shared_limit import shared_limit_named
 from resilience.gateway.listener_metrics import METRICS as LISTENERS
-from resilience.gateway.logs.request_statistics import statistics_of
 from resilience.gateway.logs.lost_lines import METRICS as LOST_LINES
+from resilience.gateway.logs.request_statistics import statistics_of
 from resilience.gateway.mirroring import METRICS as MIRRORS
 from resilience.gateway.services import service_command
 from resilience.gateway.services.sources import METRICS as SOURCES
