@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from ..core.setting_names import nearest
 from .output import fail, show
 
 if TYPE_CHECKING:
+    from ..gateway.config import ServiceConfig
     from ..gateway.listeners import Served
 
 #: What tells a gateway's file from others. Also in gateway.config, which cannot be imported without the gateway extra.
@@ -18,6 +20,9 @@ GATEWAY_TABLES: Final = ("gateway", "private", "admin", "process", "filters", "i
                           "shedding", "services", "compositions", "routes")
 #: What a registry's file has, also in gateway.config; a gateway's file may have two of them.
 REGISTRY_TABLES: Final = ("registry", "listener", "tokens", "shared", "peers")
+#: Above so much memory for one service's answers a file's author is told what it may come to, MiB.
+_MUCH_MIB: Final = 64
+_log = logging.getLogger("resilience")
 
 
 def arguments(one: argparse.ArgumentParser) -> None:
@@ -84,6 +89,7 @@ def _check_gateway(file: str) -> str:
         host.prepared()
         served.append(host.served())
     _warn_of_certificates(served)
+    _warn_of_memory(settings.services)
     routes = len(settings.routes) + (0 if settings.private is None else len(settings.private.routes))
     return f" ({_counted(len(settings.services), 'service')}, {_counted(routes, 'route')})"
 
@@ -95,6 +101,21 @@ def _warn_of_certificates(served: Iterable[Served]) -> None:
     for each in served:
         if each.settings.tls is not None:
             TlsContexts(each.settings.tls)  # says so
+
+
+def _warn_of_memory(services: Mapping[str, ServiceConfig]) -> None:
+    """Say what the answers that a service holds back may take, if that is much."""
+    from ..gateway.services.service_command import is_per_endpoint, limit_of
+
+    for name, service in services.items():
+        number, limit = max(1, len(service.endpoints)), limit_of(service.command)
+        commands = number if is_per_endpoint(service.command, 2 if service.source is not None else number) else 1
+        most = service.hold * limit * commands / 2**20 if service.hold else 0.0
+        if most > _MUCH_MIB:
+            amount = "any amount" if limit == float("inf") else f"{most:.0f} MiB"
+            where = f", at each of {number} endpoints" if commands > 1 else ""
+            _log.warning("services.%s.hold: %s of memory may be held: %d bytes for each of max_concurrent requests%s",
+                         name, amount, service.hold, where)
 
 
 def _counted(number: int, what: str) -> str:

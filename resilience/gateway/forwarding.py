@@ -20,6 +20,7 @@ A client that leaves is nobody's failure: the exchange is cut and counts as canc
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -28,8 +29,7 @@ import attrs
 
 from ..drivers.async_timeouts import AsyncTimeout
 from ..errors import CircuitOpenError, ResilienceError
-from .answers.fallbacks import Fallbacks
-from .answers.held_answers import Answer, HeldAnswer, Resumed
+from .answers.held_answers import Answer, HeldAnswer, Resumed, begun_or_whole
 from .messages.content import ACCEPTED, may_be_json
 from .messages.exchange import Header, InvalidRequestError, Request, UpstreamError, UpstreamStalledError
 from .messages.grpc_status import is_grpc, trailers_for
@@ -134,15 +134,19 @@ class Forwarder:
         """Answer in the place of a service that failed; nothing was passed on yet."""
         fallbacks = service.fallbacks
         assert fallbacks is not None
-        found = fallbacks.kept(request, service.clock())
+        found, static = fallbacks.kept(request, service.clock()), fallbacks.static()
         if found is None and service.fallback_service is not None and request.body is not None:
-            await self.forward(service.fallback_service, request, inbound, outbound)
-            return
-        found = found or fallbacks.static()
+            another = request if static is None else attrs.evolve(request, unwanted=request.unwanted | fallbacks.codes)
+            with contextlib.suppress(Problem):
+                await self.forward(service.fallback_service, another, inbound, outbound)
+                return
+        found = found or static
+        if found is not None and request.replaced is not None:
+            request.replaced(problem.reason)
+        elif isinstance(problem, ReplacedAnswer) and problem.status not in request.unwanted:
+            found = found or problem.answer
         if found is None:
             raise problem
-        if request.replaced is not None:
-            request.replaced(problem.reason)
         status, headers, body = found
         if outbound is not None:
             kept = AnswerBody(HeldAnswer(status, headers, body), service.idle)
@@ -207,9 +211,8 @@ class Forwarder:
             answer: Answer = await attempts.answered()
         except Exception as error:  # noqa: BLE001 - told to the client, and logged if it is none of theirs
             raise _told(service, error) from None
-        fallbacks = service.fallbacks
-        if fallbacks is not None:
-            answer = await self._replaceable(service, fallbacks, request, answer, attempts)
+        if service.fallbacks is not None or request.unwanted:
+            answer = await self._replaceable(service, request, answer, attempts)
         if answer.failure is not None:
             raise problem_of(await attempts.settled() or answer.failure, service.name)
         if answer.status == 101:
@@ -262,13 +265,19 @@ class Forwarder:
             await attempts.settled()
 
     @staticmethod
-    async def _replaceable(service: Service, fallbacks: Fallbacks, request: Request,
-                           answer: Answer, attempts: Attempts | HedgedAttempts) -> Answer:
+    async def _replaceable(service: Service, request: Request, answer: Answer,
+                           attempts: Attempts | HedgedAttempts) -> Answer:
         """The answer; whole, if it is to be kept. Raises a Problem for one that is replaced by a fallback."""
-        if fallbacks.could_replace(request, answer.status, service.clock()):
+        fallbacks, status, now, held = service.fallbacks, answer.status, service.clock(), None
+        is_replaced = fallbacks is not None and fallbacks.could_replace(request, status, now)
+        if is_replaced or status in request.unwanted:
+            if fallbacks is not None and is_replaced and not fallbacks.are_at_hand(request, now):
+                found = await begun_or_whole(answer, service.idle)
+                if isinstance(found, HeldAnswer):
+                    held = status, to_client(found.headers, _VIA[found.version], status), found.begun
             await attempts.settled()
-            raise ReplacedAnswer(answer.status, f"{service.name} failed", reason="replaced")
-        kept = fallbacks.answers
+            raise ReplacedAnswer(status, f"{service.name} failed", held)
+        kept = None if fallbacks is None else fallbacks.answers
         if kept is None or isinstance(answer, HeldAnswer) or not kept.wants(request, answer.status, answer.headers):
             return answer
         whole = Resumed(answer, answer.take())

@@ -229,6 +229,7 @@ def log_to_stderr() -> None:
         upstreams.addFilter(lambda record: hasattr(record, "upstream"))
         logger.addHandler(handler)
         logger.addHandler(upstreams)
+        logger.setLevel(logging.INFO)  # for who is left out, and who is back
         sys.unraisablehook = _log_unraisable
 
 

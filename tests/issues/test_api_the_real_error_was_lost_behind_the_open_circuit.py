@@ -610,7 +610,7 @@ def test_a_gateway_keeps_the_changes_of_its_circuits_off_the_terminal_and_nothin
     from resilience.gateway.logs.messages import MessageHandler
 
     logger = logging.getLogger("resilience")
-    before, propagates = logger.handlers[:], logger.propagate
+    before, propagates, level = logger.handlers[:], logger.propagate, logger.level
     logger.propagate = False  # pytest has handlers at the root
     try:
         server.log_to_stderr()
@@ -619,10 +619,12 @@ def test_a_gateway_keeps_the_changes_of_its_circuits_off_the_terminal_and_nothin
         opened(registry, clock, OSError("a"), breaker=CircuitBreaker(min_calls=1))
         logger.warning("chaos for 60 s")
         logger.info("of no interest")
+        logger.info("s: 10.0.0.1:80 is back", extra={"upstream": "10.0.0.1:80"})
         for handler in logger.handlers:
             if isinstance(handler, MessageHandler):
                 handler.writer.close()
     finally:
         logger.handlers[:], logger.propagate = before, propagates
+        logger.setLevel(level)
 
-    assert "chaos for 60 s\n" == capfd.readouterr().err
+    assert ("s: 10.0.0.1:80 is back\n", "chaos for 60 s\n") == capfd.readouterr()

@@ -1,9 +1,11 @@
 """Fallbacks: what clients get in the place of a failure of a service.
 
-That is the last good answer, another service's, or always the same; they are tried in this order. A fallback answers
-when no endpoint has, and in the place of an answer whose status is as good as a failure. What has been passed on in
-part cannot be replaced any more. An answer that was kept says how old it is (``Age``): since it left its origin, which
-may have been long before it came here. A client that has it already, as its request says, is told so (304).
+That is the last good answer, another service's, or always the same; they are tried in this order, and an answer of the
+other service is judged as one of the first. A fallback answers when no endpoint has, and in the place of an answer
+whose status is as good as a failure. Such an answer is given after all, if it is short, when there is nothing better.
+What has been passed on in part cannot be replaced any more. An answer that was kept says how old it is (``Age``): since
+it left its origin, which may have been long before it came here. A client that has it already, as its request says, is
+told so (304).
 """
 
 from __future__ import annotations
@@ -43,8 +45,12 @@ class Fallbacks:
     def could_replace(self, request: Request, status: int, now: float) -> bool:
         """Whether there is something to give in the place of an answer with this *status*."""
         return status in self.codes and (
-            self.config.body is not None or (self.service is not None and request.body is not None)
-            or (self.answers is not None and self.answers.find(request, now) is not None))
+            (self.service is not None and request.body is not None) or self.are_at_hand(request, now))
+
+    def are_at_hand(self, request: Request, now: float) -> bool:
+        """Whether there is something to give in any case, whatever becomes of the other service."""
+        return self.config.body is not None or (
+            self.answers is not None and self.answers.find(request, now) is not None)
 
     def kept(self, request: Request, now: float) -> tuple[int, list[Header], bytes] | None:
         """The last good answer to this request."""

@@ -127,7 +127,7 @@ class OpenAnswer:
 Answer = Exchange | HeldAnswer | Resumed
 
 
-async def begun_or_whole(exchange: Exchange, idle: AsyncTimeout) -> Resumed | HeldAnswer | None:
+async def begun_or_whole(exchange: Answer, idle: AsyncTimeout) -> Resumed | HeldAnswer | None:
     """The answer whole, or, if it is long, its beginning; None: it broke off meanwhile, as its ``failure`` says."""
     begun = b""
     try:

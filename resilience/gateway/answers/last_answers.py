@@ -15,7 +15,8 @@ A filter may take the credentials off a request, which then looks like anybody's
 it is: an answer is given again only to the one for whom the filters took the caller, if they have added the same
 headers, and for the same scheme and cookies.
 
-An answer is as old as it says, or as its Date is (RFC 9111, 4.2.3). One without a Date gets that of its arrival.
+An answer is as old as it says, or as its Date is (RFC 9111, 4.2.3), and is not given when it is older than it may be.
+One without a Date gets that of its arrival.
 """
 
 from __future__ import annotations
@@ -74,14 +75,14 @@ class LastAnswers:
     """The last good answers of one service. Of one event loop.
 
     Attributes:
-        stale: For how long an answer may be given again, seconds.
+        stale: How old an answer may be that is given again, seconds.
     """
 
     def __init__(self, stale: float, epoch: Callable[[], float] = time.time) -> None:
         """Nothing is kept yet.
 
         Args:
-            stale: For how long an answer may be given again, seconds.
+            stale: How old an answer may be that is given again, seconds.
             epoch: Seconds since 1970, which a Date is compared with.
         """
         self.stale, self._epoch = stale, epoch
@@ -144,7 +145,7 @@ class LastAnswers:
         found = self._answers.get(key) if self.could_keep(request) else None
         if found is None:
             return None
-        if now - found.at > min(found.stale, self.stale):
+        if now - found.at > min(found.stale, self.stale - found.age):
             self._forget(key)
             return None
         self._answers.move_to_end(key)

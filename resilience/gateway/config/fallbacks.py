@@ -19,7 +19,7 @@ class FallbackConfig:
     """What clients get in the place of a failure: the last good answer, that of another service, or always the same.
 
     Attributes:
-        stale: Seconds for which a good answer is kept to be given again; None: none is kept.
+        stale: How old a good answer may be that is given again, seconds; None: none is kept.
         service: Name of another service that is asked then.
         status: Of the answer that is always the same.
         headers: Of that answer.

@@ -38,7 +38,8 @@ class Identity:
         roles: What it is.
         tenant: Whom it belongs to; None: nobody was named.
         method: How it was found out, such as "jwt" or "api_key".
-        claims: What else is known of it, such as the claims of its token. Not to be changed.
+        claims: What else is known of it, such as the claims of its token, or ``key``, the ID of its API key. Not to be
+            changed.
     """
 
     consumer: str

@@ -4,7 +4,7 @@ Each word gives a part of the key; requests that agree in all of them count toge
 
     identity      the consumer that an authentication filter found; of an anonymous request, the address
     tenant        the tenant of that identity; without one, as identity
-    api_key       the consumer, if it came with an API key; else the address
+    api_key       the API key that it came with, by its ID: keys of one consumer count apart; without one, the address
     address       the client's address: of IPv6 its /64, through trusted proxies as they say
     route         the route
     service       the service
@@ -33,7 +33,7 @@ class Caller(Protocol):
 
     Attributes:
         head: The request's head.
-        identity: Found by an authentication filter: with ``consumer``, ``tenant`` and ``method``; None: nobody knows.
+        identity: Found by an authentication filter, an Identity; None: nobody knows.
         route: Name of the route.
         service: Name of the service.
         client: The client's address, once it was found; None: not yet.
@@ -89,7 +89,7 @@ class CallerKeys:
         identity = caller.identity
         if identity is None or identity.method != "api_key":
             return self._address(caller)
-        return "identity", identity.consumer
+        return "api_key", identity.consumer, str(identity.claims.get("key", ""))  # another's filter may know no ID
 
     def _address(self, caller: Caller) -> Hashable:
         if caller.client is None:

@@ -150,6 +150,7 @@ class Request:
         asked: Called with the name of each endpoint that is asked; must not raise.
         replaced: Called with the reason why no service was asked, or has answered, if the answer is the gateway's own
             all the same; must not raise.
+        unwanted: Statuses of answers that are not passed on, since whoever has the request forwarded has a better one.
         client: Address of the client, as far as trusted proxies tell; None: nobody knows, or nobody goes by it.
         owner: Who sent it, as far as filters found out, and what they have added to its headers: what is kept of its
             answer is given to nobody else.
@@ -167,6 +168,7 @@ class Request:
     replaced: Callable[[str | None], None] | None = None
     owner: Hashable = None
     client: bytes | None = None
+    unwanted: frozenset[int] = frozenset()
 
 
 class Exchange(Protocol):

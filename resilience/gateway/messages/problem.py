@@ -65,7 +65,15 @@ class ServerOptions(Problem):
 
 
 class ReplacedAnswer(Problem):
-    """An answer of a service in whose place a fallback answers, whatever its status is."""
+    """An answer of a service in whose place a fallback answers, whatever its status is.
+
+    Attributes:
+        answer: Its status, headers and body, to be given if there is no fallback in the end; None: they are lost.
+    """
+
+    def __init__(self, status: int, detail: str, answer: tuple[int, list[Header], bytes] | None = None) -> None:
+        super().__init__(status, detail, reason="replaced")
+        self.answer = answer
 
 
 def reason_of(status: int) -> str:

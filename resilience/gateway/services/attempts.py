@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from ...core.failover import RestTerm
 from ...core.terms import Term
+from ...drivers.deadline_context import remaining
 from ...errors import DeadlineExceededError, NoTimeLeftError, RejectedError, ResilienceError
 from ..answers.held_answers import HELD_BYTES, Answer, HeldAnswer, OpenAnswer, Resumed
 from ..balancing import EndpointState
@@ -256,8 +257,7 @@ class Attempts:
         if rule is not None:
             self.counts, goes_on = rule.counts, rule.then != "answer"
         is_begun = isinstance(found, Resumed) and not answer.complete
-        is_for_same = rule is not None and rule.then == "same"
-        if not goes_on or not self._may_go_on(failed, is_for_same) or (is_begun and rule is None):
+        if not goes_on or (is_begun and rule is None):
             return found
         failed.move = self._follows_answer(answer, None if rule is None else rule.then)
         if failed.move[0] is RetryDecision.STOP:
@@ -314,12 +314,6 @@ class Attempts:
         finally:
             self.keeps = False
         return UpstreamStatusError(status)
-
-    def _may_go_on(self, failed: FailedAttempts, is_for_same: bool) -> bool:
-        """Whether an answer with a status to retry may be followed by another attempt, which may be for the same."""
-        return failed.retry_state.could_repeat() and (
-            is_for_same or self._service.retry.repeats_here
-            or self._service.endpoints.has_other(self.endpoint, failed.retry_state.tried))
 
     def beside(self) -> Attempts | None:
         """A second way, which is not begun; None: there is nobody else to ask, or no attempt or token left."""
@@ -393,6 +387,8 @@ class Attempts:
             return RetryDecision.STOP, 0.0
         has_other = service.endpoints.has_other(self.endpoint, retry_state.tried)
         move, delay = retry_state.after(ending, self.endpoint, asked, has_other, service.clock(), service.random())
+        if delay and (left := remaining()) is not None and left <= delay:  # the deadline would pass meanwhile
+            move, delay = RetryDecision.STOP, 0.0
         if move is RetryDecision.STOP:
             retry_state.stop()
         return move, delay

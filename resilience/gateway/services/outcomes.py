@@ -1,7 +1,7 @@
 """Outcomes: what the endpoints of a service are told of attempts at them, and what the log is.
 
 What is no failure by the service's failure rules, what the gateway's own limits refused, and what the client caused
-leave nobody out. A reason is logged once, and again only when it has changed.
+leave nobody out. A reason is logged once, and again when the endpoint was well in between, or a minute later.
 """
 
 from __future__ import annotations
@@ -126,6 +126,7 @@ class Outcomes:
         now = self._clock()
         was_left_out = not endpoint.rest.calm
         self.endpoints.ejector.succeeded(endpoint, permit, now)
+        endpoint.troubles.are_over(now)
         if was_left_out and endpoint.rest.calm:
             _log.info("%s: %s is back", self._name, endpoint.name, extra={"upstream": endpoint.name})
             self.endpoints.came(endpoint, now)

@@ -17,7 +17,6 @@ class RetryTerms:
     Attributes:
         settings: The table; None: there is none.
         takes_in: Bytes of a request's body that are taken in before an endpoint is asked.
-        repeats_here: Whether an endpoint may be asked more than once.
         statuses: Of answers after which a request is sent again.
         delays: Between attempts; None: there is no retry.
         budget: Of what is sent again; None: no limit.
@@ -33,7 +32,6 @@ class RetryTerms:
         self.settings, self._clock = settings, clock
         self.takes_in = SMALL_BODY_BYTES if settings is None else max(SMALL_BODY_BYTES, settings.replay_body)
         self._repeatable = settings is not None and settings.repeatable
-        self.repeats_here = settings is not None and settings.per_endpoint > 1
         self.statuses = frozenset[int]() if settings is None or settings.attempts < 2 else settings.codes
         self.delays = None if settings is None else settings.delays
         self.budget = None if settings is None or settings.budget is None else Budget(settings.budget, clock())

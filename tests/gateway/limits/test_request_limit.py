@@ -114,7 +114,7 @@ class Caller:
 
 
 class Known:
-    consumer, tenant, method = "ada", "shop", "api_key"
+    consumer, tenant, method, claims = "ada", "shop", "api_key", {"key": "k1"}
 
 
 def addresses():
@@ -125,7 +125,7 @@ def addresses():
     (["identity"], Caller(identity=Known()), ("identity", "ada")),
     (["identity"], Caller(), ("address", "192.0.2.1")),
     (["tenant"], Caller(identity=Known()), ("tenant", "shop")),
-    (["api_key"], Caller(identity=Known()), ("identity", "ada")),
+    (["api_key"], Caller(identity=Known()), ("api_key", "ada", "k1")),
     (["api_key"], Caller(), ("address", "192.0.2.1")),
     (["address"], Caller(peer=None), ("address", "unknown")),
     (["address"], Caller(peer="2001:db8:1:2:3::4"), ("address", "2001:db8:1:2::/64")),
