@@ -34,7 +34,7 @@ from ..core.callbacks import check_plain
 from ..core.failure_rules import ExceptionRule, FailureRules
 from ..core.http_status import http_status
 from ..core.retry import Retry
-from ..core.vendor_errors import as_vendor_error
+from ..core.vendor_errors import as_client_error
 from ..core.verdict import FailedResultError
 from ..drivers.deadline_context import DEADLINE_HEADER, attach, current, deadline_headers, detach, in_use
 from ..drivers.sleeping import async_sleeper, sleeper
@@ -202,8 +202,7 @@ class Exchanges:
     def raised_as(self, error: ResilienceError, request: Any) -> Exception:
         """The *error* as one of this client's family too, with the request, which exceptions of most clients have."""
         client = self._client
-        theirs = client.timed_out if isinstance(error, CallTimeoutError) else client.rejected
-        both = as_vendor_error(error, theirs)
+        both = as_client_error(client.rejected, client.timed_out, error)
         if both is not error:
             vars(both).update({name: request for name in ("request", "_request") if name in vars(both)})
         return both
