@@ -79,8 +79,8 @@ def _sender(transport: Any, library: Any, usual: str, method: str) -> Any:
     if transport is None:
         return getattr(library, usual)()
     if getattr(getattr(transport, "_pool", None), "_retries", 0):
-        raise ConfigError("the transport would connect again by itself, below the retry of its command; make it without "
-                          "retries=, and give retry= to the guard", "retry")
+        raise ConfigError("the transport would connect again by itself, below the retry of its command; make it "
+                          "without retries=, and give retry= to the guard", "retry")
     if not callable(getattr(transport, method, None)):
         client = "AsyncClient" if usual.startswith("Async") else "Client"
         raise TypeError(f"a transport such as {library.__name__}.{usual}() is guarded, not {transport!r}; give the "

@@ -113,7 +113,7 @@ def guard_client(client: C, *, key: str | None = None, **settings: Any) -> C:
     guarded = command(key=f"{name}@{host}" if key is None else key, **settings)(kind.request)
     client.__class__ = type(kind.__name__, (kind,), {
         "__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__, "_is_guarded": True,
-        "max_retries": property(lambda _: 0, lambda *_: None),  # copies are made with those of their original, or others
+        "max_retries": property(lambda _: 0, lambda *_: None),  # whatever with_options() says
         "request": translated(guarded, flavour_of(kind.request),
                               functools.partial(_as_theirs, importlib.import_module(name)))})
     return client

@@ -192,7 +192,8 @@ def _guarded_class(kind: Any, key: str, settings: dict[str, Any]) -> Any:
         own = type(made)
         if own not in pipelines:
             pipelines[own] = type(own.__name__, (own,), {
-                "__module__": own.__module__, "__qualname__": own.__qualname__, "execute": _guarded(own.execute, f"{key}.pipeline", once)})
+                "__module__": own.__module__, "__qualname__": own.__qualname__,
+                "execute": _guarded(own.execute, f"{key}.pipeline", once)})
         made.__class__ = pipelines[own]
         return made
 

@@ -174,7 +174,8 @@ class ResiliencePoolManager(urllib3.PoolManager):
         """
         theirs = {name: value for name, value in connection_pool_kw.items() if f"key_{name}" in PoolKey._fields}
         super().__init__(num_pools, headers, **theirs)
-        settings = {**{name: value for name, value in connection_pool_kw.items() if name not in theirs}, **(guard or {})}
+        ours = {name: value for name, value in connection_pool_kw.items() if name not in theirs}
+        settings = {**ours, **(guard or {})}
         if settings.get("timeout") is not None:
             raise ConfigError("timeout: urllib3 runs in its caller's thread, where no timeout can reach it; use its "
                               "own, timeout=urllib3.Timeout(...)", "timeout")
