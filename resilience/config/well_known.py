@@ -1,7 +1,8 @@
 """Well-known targets: what an entry of ``[guards]`` means by failures where it does not say so itself.
 
 Whoever writes ``"requests.sessions:Session.send" = {}`` wants a server that answers 503 to count as ill. Each row is
-tested against the real library and a real server (in tests/integrations: test_well_known, test_well_known_services, test_redis, test_botocore).
+tested against the real library and a real server (in tests/integrations: test_well_known, test_well_known_services,
+test_redis, test_botocore).
 An entry that has ``failures`` itself, or ``failures = false``, has nothing of this.
 
 A refusal by a guard further below, of another entry or of a decorator, is no failure of the server to any of them.
