@@ -18,7 +18,7 @@ from tests.drivers.until import until
 from tests.fleet.network import is_possible
 
 #: The fixtures that start a program which is not Python's, and the program.
-_PROGRAMS = {"curl": "curl", "prometheus": "prometheus", "promtool": "promtool", "redis": "redis-server", "redis_server": "redis-server",
+_PROGRAMS = {"curl": "curl", "postgres": "postgres", "prometheus": "prometheus", "promtool": "promtool", "redis": "redis-server", "redis_server": "redis-server",
              "systemd_analyze": "systemd-analyze"}
 #: The fixture that makes a network of its own, and what it takes.
 _NETWORK = {"network": "redis-server, and the right to make network namespaces with `ip` (Linux, as root)"}

@@ -16,8 +16,9 @@ import attrs
 
 from ..commands.command import Command, internals_of
 from ..commands.keyed_commands import KeyedCommands, keyspace_of
+from ..core.retry import Retry
 from ..core.setting_names import nearest
-from ..engine.callables import GUARD, flavour_of, innermost, name_of, said
+from ..engine.callables import GUARD, RETRY_ABOVE, flavour_of, innermost, name_of, said
 from ..engine.worst_case import WorstCase
 from ..engine.wrapper_spec import Flavour
 from ..policies.order import kit_of
@@ -29,6 +30,7 @@ from .mistakes import Place
 from .overlay import Overlay, overlay_of
 from .targets import is_imported
 
+ADAPTER: Final = Place("its adapter")
 LIVE: Final = Place("configure() of its handle")
 _STAYS: Final = ("it runs in its caller's thread, where no timeout can reach it; timeout=... or isolation='thread' "
                  "would move it to a worker thread")
@@ -173,7 +175,7 @@ def _explained_keyed(handle: KeyedCommands) -> Explanation:
         effective = tables.effective(template)
         values = {**effective.values, **changes}
         in_force = template.settings.changed(**values)
-        origins = [origin for name in settings() for origin in
+        origins = [origin for name in settings() for origin in _of_adapters(name, [function]) or
                    _parts(name, values[name], {} if name in changes else effective.leaves)]
     return Explanation(key=handle.key, group=handle.group, chains=(_chain(function, in_force),),
                        settings=tuple(origins), guards=_guards(overlay, handle.key),
@@ -189,8 +191,21 @@ def _origins(command: Command, tables: Tables) -> list[Origin]:
     origins = []
     for name in settings():
         live = getattr(command.settings, name)
-        origins += _parts(name, live, effective.leaves if live == effective.values[name] else {})
+        origins += _of_adapters(name, internals_of(command).functions) or \
+            _parts(name, live, effective.leaves if live == effective.values[name] else {})
     return origins
+
+
+def _of_adapters(name: str, functions: Sequence[Any]) -> list[Origin]:
+    """The retry of the adapters whose *functions* these are, if *name* is "retry"; it is not the command's."""
+    retries = [_retry_above(function) for function in functions] if name == "retry" else []
+    return [part._replace(place=ADAPTER) for retry in dict.fromkeys(retries) if retry is not None
+            for part in _parts(name, retry, {})]
+
+
+def _retry_above(function: Any) -> Retry | None:
+    retry: Retry | None = said(getattr(function, GUARD).fn, RETRY_ABOVE, Retry)
+    return retry
 
 
 def _chain(function: Any, in_force: Settings) -> Chain:
@@ -201,9 +216,13 @@ def _chain(function: Any, in_force: Settings) -> Chain:
         flavour, can_move = Flavour.THREAD, False
     shown = [text for policy in guard.declaration.policies if (text := _policy(policy, in_force)) is not None]
     code = said(innermost(guard.fn), "__code__", types.CodeType)
+    worst, above = _worst_case(guard.declaration.policies, in_force, flavour), _retry_above(function)
+    if above is not None:
+        shown.insert(0, "Retry (the adapter's, of requests that may be repeated)")
+        worst = kit_of(above).worst_case(above, attrs.evolve(worst, until=None, waits=0.0))
     place = Place("no Python code") if code is None else Place(code.co_filename, code.co_firstlineno)
     return Chain(".".join(name_of(guard.fn)), flavour.value, tuple(shown), place, _STAYS if can_move else "",
-                 _worst_case(guard.declaration.policies, in_force, flavour))
+                 worst)
 
 
 def _worst_case(policies: Sequence[Any], in_force: Settings, flavour: Flavour) -> WorstCase:

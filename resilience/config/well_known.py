@@ -1,7 +1,8 @@
 """Well-known targets: what an entry of ``[guards]`` means by failures where it does not say so itself.
 
 Whoever writes ``"requests.sessions:Session.send" = {}`` wants a server that answers 503 to count as ill. Each row is
-tested against the real library and a real server (in tests/integrations: test_well_known, test_redis, test_botocore).
+tested against the real library and a real server (in tests/integrations: test_well_known, test_well_known_services,
+test_redis, test_botocore).
 An entry that has ``failures`` itself, or ``failures = false``, has nothing of this.
 
 A refusal by a guard further below, of another entry or of a decorator, is no failure of the server to any of them.
@@ -23,13 +24,17 @@ _REQUESTS: Final = {**_HTTP, "caller_faults": (*(f"requests.exceptions:{name}" f
 _URLLIB3: Final = {**_HTTP, "caller_faults": ("urllib3.exceptions:LocationValueError",),
                    "refused": ("urllib3.exceptions:EmptyPoolError", _BELOW)}
 _URLLIB: Final = {**_HTTP, "caller_faults": ("ValueError", "http.client:InvalidURL")}
-_HTTPX: Final = {**_HTTP, "caller_faults": tuple(f"httpx:{name}" for name in (
-    "UnsupportedProtocol", "LocalProtocolError")), "refused": ("httpx:PoolTimeout", _BELOW)}
+_HTTPX, _HTTPX2 = ({**_HTTP, "caller_faults": (f"{name}:UnsupportedProtocol", f"{name}:LocalProtocolError"),
+                    "refused": (f"{name}:PoolTimeout", _BELOW)} for name in ("httpx", "httpx2"))
 _AIOHTTP: Final = {**_HTTP, "caller_faults": ("aiohttp:InvalidURL",),
                    "judge": "resilience.integrations.aiohttp_pool:judge",
                    "refused": ("resilience.integrations.aiohttp_pool:waited_for_pool", _BELOW)}
 _REDIS: Final = {"judge": "resilience.integrations.redis:judge",
                  "refused": ("resilience.integrations.redis:waited_for_pool", _BELOW)}
+_SQLALCHEMY: Final = {"judge": "resilience.integrations.sqlalchemy:judge",
+                      "refused": ("resilience.integrations.sqlalchemy:waited_for_pool", _BELOW)}
+_LLM: Final = {"judge": "resilience.integrations.llm:judge", "refused": (_BELOW,),
+               "status": (408, "500-528", "530-599"), "busy": (429, 529)}
 
 #: The table ``failures`` of an entry, by target.
 WELL_KNOWN: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -43,12 +48,20 @@ WELL_KNOWN: Final[Mapping[str, Mapping[str, Any]]] = {
     "httpx:AsyncClient.send": _HTTPX,
     "httpx._client:Client.send": _HTTPX,
     "httpx._client:AsyncClient.send": _HTTPX,
+    "httpx2:Client.send": _HTTPX2,
+    "httpx2:AsyncClient.send": _HTTPX2,
     "aiohttp.client:ClientSession._request": _AIOHTTP,
     "botocore.client:BaseClient._make_api_call": {"judge": "resilience.integrations.botocore:judge", **_HTTP},
     "redis.client:Redis.execute_command": _REDIS,
     "redis.client:Pipeline.execute": _REDIS,
     "redis.asyncio.client:Redis.execute_command": _REDIS,
     "redis.asyncio.client:Pipeline.execute": _REDIS,
+    "sqlalchemy.engine:Engine.connect": _SQLALCHEMY,
+    "sqlalchemy.engine:Connection.execute": _SQLALCHEMY,
+    "openai:OpenAI.request": _LLM,
+    "openai:AsyncOpenAI.request": _LLM,
+    "anthropic:Anthropic.request": _LLM,
+    "anthropic:AsyncAnthropic.request": _LLM,
 }
 
 #: Of these, the functions that call themselves.

@@ -71,6 +71,11 @@ def as_vendor_error(error: Exception, vendor: type[Exception]) -> Exception:
     return twin
 
 
+def as_client_error(rejected: type[Exception], timed_out: type[Exception], error: Exception) -> Exception:
+    """As as_vendor_error(), for a client with one class for what was *rejected*, and another for what *timed_out*."""
+    return as_vendor_error(error, timed_out if is_a(error, CallTimeoutError) else rejected)
+
+
 def context_of(error: BaseException) -> BaseException | None:
     """The ``__context__`` of *error*, whatever its class says about it."""
     context: BaseException | None = _CONTEXT.__get__(error)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from ..commands.command import Command, internals_of
 from ..commands.command_table import CommandTable
+from ..core.vendor_errors import as_vendor_error
 from ..drivers.workers import WorkerPool
 from ..engine.call_accounting import CallAccounting
 from ..engine.callables import GUARD, USUAL_GROUP, name_of, said, wrap_like
@@ -120,8 +121,9 @@ def wrap(fn: Callable[..., Any], declaration: Declaration, entry: Entry,
             internals_of(command).runtime))
     else:
         guarded = compiled(site)
-    if declaration.raise_as is not None:
-        guarded = translated(guarded, entry.running.flavour, declaration.raise_as)
+    vendor = declaration.raise_as
+    if vendor is not None:
+        guarded = translated(guarded, entry.running.flavour, lambda error: as_vendor_error(error, vendor))
     wrapper: Any = wrap_like(guarded, fn)
     guarded.resilience = command  # after wrap_like(), which may have copied another's
     setattr(guarded, GUARD, Guard(weakref.ref(wrapper), fn, declaration, command, entry.registry, entry.accounting))

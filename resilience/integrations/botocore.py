@@ -14,12 +14,17 @@ client that makes one attempt.
 
 from __future__ import annotations
 
+import functools
+import importlib
 import re
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from .. import Ending, FailureRules, Verdict, command, http_status
+from ..core.vendor_errors import as_client_error
+from ..engine.error_translation import translated
+from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError
 from .request_mistakes import aiohttp_mistake, urllib3_mistake
 
@@ -86,6 +91,8 @@ def guard_client(client: C, **settings: Any) -> C:
     The call is guarded until the response's headers are there and, but for a StreamingBody, its body. Paginators and
     waiters make several calls, each guarded by itself.
 
+    What the guard raises of its own accord is a ConnectionError of botocore's, or a ReadTimeoutError, as well.
+
     Args:
         client: A client that was made with ``Config(retries={"total_max_attempts": 1})``; it is changed, and nothing
             else is.
@@ -115,7 +122,9 @@ def guard_client(client: C, **settings: Any) -> C:
         return f"{service}.{operation_name}@{host}"
 
     settings = {"group": service, "failures": FAILURES, **settings}
-    guarded = command(key=key, **settings)(call)
+    theirs: Any = importlib.import_module("botocore.exceptions")
+    guarded = translated(command(key=key, **settings)(call), Flavour.SYNC,
+                         functools.partial(as_client_error, theirs.ConnectionError, theirs.ReadTimeoutError))
     client.__class__ = type(kind.__name__, (kind,), {
         "__module__": kind.__module__, "__doc__": kind.__doc__, "_is_guarded": True, "_make_api_call": guarded})
     return client

@@ -34,11 +34,11 @@ from ..core.callbacks import check_plain
 from ..core.failure_rules import ExceptionRule, FailureRules
 from ..core.http_status import http_status
 from ..core.retry import Retry
-from ..core.vendor_errors import as_vendor_error
+from ..core.vendor_errors import as_client_error
 from ..core.verdict import FailedResultError
 from ..drivers.deadline_context import DEADLINE_HEADER, attach, current, deadline_headers, detach, in_use
 from ..drivers.sleeping import async_sleeper, sleeper
-from ..engine.callables import USUAL_GROUP
+from ..engine.callables import RETRY_ABOVE, USUAL_GROUP
 from ..engine.failure_judge import BEGINS_WITH_HEAD, speaks_of
 from ..errors import CallTimeoutError, ConfigError, RejectedError, ResilienceError
 from ..registry import Registry
@@ -161,6 +161,7 @@ class Exchanges:
         setattr(exchange, USUAL_GROUP, name)  # said in the settings, it would contradict that of another client
         exchange.__module__, _, exchange.__qualname__ = name.partition(".")
         setattr(exchange, BEGINS_WITH_HEAD, True)
+        setattr(exchange, RETRY_ABOVE, retry)
         rules = attrs.evolve(
             rules, refused=(*rules.refused, _CLIENTS.had_no_room),
             caller_faults=(*rules.caller_faults, _CLIENTS.misused),
@@ -202,8 +203,7 @@ class Exchanges:
     def raised_as(self, error: ResilienceError, request: Any) -> Exception:
         """The *error* as one of this client's family too, with the request, which exceptions of most clients have."""
         client = self._client
-        theirs = client.timed_out if isinstance(error, CallTimeoutError) else client.rejected
-        both = as_vendor_error(error, theirs)
+        both = as_client_error(client.rejected, client.timed_out, error)
         if both is not error:
             vars(both).update({name: request for name in ("request", "_request") if name in vars(both)})
         return both

@@ -78,6 +78,9 @@ def _sender(transport: Any, library: Any, usual: str, method: str) -> Any:
     """What sends the requests: *transport*, or the *usual* one of the *library*; a client is none."""
     if transport is None:
         return getattr(library, usual)()
+    if getattr(getattr(transport, "_pool", None), "_retries", 0):
+        raise ConfigError("the transport would connect again by itself, below the retry of its command; make it "
+                          "without retries=, and give retry= to the guard", "retry")
     if not callable(getattr(transport, method, None)):
         client = "AsyncClient" if usual.startswith("Async") else "Client"
         raise TypeError(f"a transport such as {library.__name__}.{usual}() is guarded, not {transport!r}; give the "
@@ -111,7 +114,7 @@ class SyncTransport(Generic[Transport]):
                 or if there is a header ``Idempotency-Key``. A body that can be read only once is never repeated.
 
         Raises:
-            ConfigError: A setting is out of range, unknown, or not for a transport.
+            ConfigError: A setting is out of range, unknown, or not for a transport; or *transport* has ``retries``.
             TypeError: *transport* is none, such as a client.
         """
         inner = _sender(transport, self._library, "HTTPTransport", "handle_request")
@@ -221,7 +224,7 @@ class AsyncTransport(Generic[Transport]):
                 for each part of its body.
 
         Raises:
-            ConfigError: A setting is out of range, unknown, or not for a transport.
+            ConfigError: A setting is out of range, unknown, or not for a transport; or *transport* has ``retries``.
             TypeError: *transport* is none, such as a client.
         """
         inner = _sender(transport, self._library, "AsyncHTTPTransport", "handle_async_request")

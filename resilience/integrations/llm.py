@@ -10,17 +10,25 @@ error although its status is 200. ``judge`` knows all of these, and it needs no 
 
 A quota that is used up (``insufficient_quota``, status 429 as well) is the caller's: no waiting helps.
 
-Both clients retry twice by themselves. ``max_retries=0`` leaves that to the command.
+Both clients retry twice by themselves, below the retry and the limits of a command. ``guard_client`` switches that off.
 """
 
 from __future__ import annotations
 
+import functools
+import importlib
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
-from .. import Ending, FailureRules, Verdict, http_status
+from .. import Ending, FailureRules, Verdict, command, http_status
 from ..core.exception_copy import cause_of
+from ..core.vendor_errors import as_client_error
+from ..engine.callables import flavour_of
+from ..engine.error_translation import translated
 from .request_mistakes import httpx_mistake
+
+C = TypeVar("C")
 
 #: In the place of a status: what an error event says in ``type`` or ``code``.
 _WORDS: Final = {
@@ -46,6 +54,8 @@ _NEVER_SENT: Final = ("InvalidURL", "LocalProtocolError", "UnsupportedProtocol")
 #: The ``object`` of what may be an error in the place of an answer. All others, such as jobs and videos, keep the
 #: error of their own past.
 _ANSWERS: Final = ("chat.completion", "chat.completion.chunk", "text_completion", "list", "error")
+#: What the clients of both, and of other libraries that were generated as they were, have as a base class.
+_BASES: Final = ("SyncAPIClient", "AsyncAPIClient")
 _STATUSES: Final = frozenset(map(str, range(100, 600)))
 _STATUS: Final = http_status(failed=(408, "500-528", "530-599"), busy=(429, 529))
 _BY_STATUS: Final = _STATUS.verdicts()
@@ -70,6 +80,51 @@ def judge(ending: Ending) -> Verdict | None:
 
 #: Failure rules for functions that use openai or anthropic, plain or streaming.
 FAILURES: Final = FailureRules(judge, status=_STATUS)
+
+
+def guard_client(client: C, *, key: str | None = None, **settings: Any) -> C:
+    """Guard a client of openai or anthropic, synchronous or not: all of its requests are calls of one command.
+
+    The client's own retries are switched off, also those of its copies (``with_options``) and of clients that
+    functions with a retry use, so that attempts do not multiply. A streaming request is guarded until its head is
+    there; for its events, decorate the generator that reads them. Errors of ours are errors of the client's, too.
+
+    Args:
+        client: The client; it is changed, and nothing else is.
+        key: Name of the command; None: the library and the host, such as ``openai@api.openai.com``.
+        **settings: As of ``command``. By default there is no timeout, since the client has one, the group is the
+            library's name, and the failure rules are those of this module.
+
+    Returns:
+        The client.
+
+    Raises:
+        ConfigError: A setting is out of range, unknown, or contradicts another.
+        TypeError: The client is no such client, or it is guarded already.
+    """
+    kind: Any = type(client)
+    name = next((each.__module__.partition(".")[0] for each in kind.__mro__ if each.__name__ in _BASES), None)
+    if name is None:
+        raise TypeError(f"guard_client guards a client of openai or anthropic, not a {kind.__qualname__}")
+    if "_is_guarded" in vars(kind):
+        raise TypeError("the client is guarded already")
+    host = urlsplit(str(client.base_url)).netloc.rpartition("@")[2]  # type: ignore[attr-defined]
+    settings = {"group": name, "timeout": None, "failures": FAILURES, **settings}
+    guarded = command(key=f"{name}@{host}" if key is None else key, **settings)(kind.request)
+    client.__class__ = type(kind.__name__, (kind,), {
+        "__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__, "_is_guarded": True,
+        "max_retries": property(lambda _: 0, lambda *_: None),  # whatever with_options() says
+        "request": translated(guarded, flavour_of(kind.request),
+                              functools.partial(_as_theirs, importlib.import_module(name)))})
+    return client
+
+
+def _as_theirs(library: Any, error: Exception) -> Exception:
+    """An error of ours as one of the *library*, too, with what its users ask such errors for."""
+    both = as_client_error(library.APIConnectionError, library.APITimeoutError, error)
+    usual = vars(library.APIConnectionError(request=None))
+    vars(both).update({name: value for name, value in usual.items() if not hasattr(both, name)}, message=str(error))
+    return both
 
 
 def _of_error(error: Exception) -> Verdict | None:

@@ -16,12 +16,15 @@ names of the classes.
 A pipeline is empty once it has run, so that a second run would return no answers. To wait is what the blocking commands
 are for.
 
+What the guard raises of its own accord is an error of redis-py as well: a ConnectionError, or a TimeoutError.
+
 Not guarded are the messages of pub/sub and MONITOR, which have no end to wait for, and what a pipeline reads between
 WATCH and MULTI. Clusters have nodes with a health of their own, and are refused.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import re
@@ -30,6 +33,9 @@ from typing import Any, Final, TypeVar
 import attrs
 
 from .. import CircuitBreaker, Ending, FailureRules, Verdict, command
+from ..core.vendor_errors import as_client_error
+from ..engine.callables import flavour_of
+from ..engine.error_translation import translated
 from ..errors import ConfigError
 from .pool_waits import was_cancelled_in
 
@@ -173,10 +179,9 @@ def _switch_retries_off(pool: Any, is_async: bool) -> None:
 
 def _guarded_class(kind: Any, key: str, settings: dict[str, Any]) -> Any:
     """A subclass of the client's class; one of an instance of its own would be a cycle, and outlive its last user."""
-    plain = command(key=key, **settings)(kind.execute_command)
-    blocking = command(key=f"{key}.blocking", **_patient(settings))(kind.execute_command)
-    piped = command(key=f"{key}.pipeline", **{name: value for name, value in settings.items()
-                                              if name not in _REPEATING})
+    plain = _guarded(kind.execute_command, key, settings)
+    blocking = _guarded(kind.execute_command, f"{key}.blocking", _patient(settings))
+    once = {name: value for name, value in settings.items() if name not in _REPEATING}
     pipelines: dict[Any, Any] = {}
 
     def execute_command(self: Any, *args: Any, **options: Any) -> Any:
@@ -187,13 +192,21 @@ def _guarded_class(kind: Any, key: str, settings: dict[str, Any]) -> Any:
         own = type(made)
         if own not in pipelines:
             pipelines[own] = type(own.__name__, (own,), {
-                "__module__": own.__module__, "__qualname__": own.__qualname__, "execute": piped(own.execute)})
+                "__module__": own.__module__, "__qualname__": own.__qualname__,
+                "execute": _guarded(own.execute, f"{key}.pipeline", once)})
         made.__class__ = pipelines[own]
         return made
 
     return type(kind.__name__, (kind,), {
         "__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__,
         "_is_guarded": True, "execute_command": execute_command, "pipeline": pipeline})
+
+
+def _guarded(function: Any, key: str, settings: dict[str, Any]) -> Any:
+    """*function* as a command, whose own errors are redis-py's, too."""
+    theirs: Any = importlib.import_module("redis.exceptions")
+    return translated(command(key=key, **settings)(function), flavour_of(function),
+                      functools.partial(as_client_error, theirs.ConnectionError, theirs.TimeoutError))
 
 
 def _patient(settings: dict[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from ..commands.keyed_commands import KeyedCommands
 from ..errors import ConfigError
 from .http_exchange import NO_HOST, OURS, ClientTerms, Exchanges, Hold
 from .request_mistakes import urllib3_mistake
-from .urllib3 import given_out, watched
+from .urllib3 import given_out, repeats, watched
 
 __all__ = ["ResilienceAdapter"]
 
@@ -71,7 +71,7 @@ class ResilienceAdapter(BaseAdapter):
                 ``timeout``, with the differences that resilience.integrations.httpx.ResilienceTransport has.
 
         Raises:
-            ConfigError: A setting is out of range, unknown, or not for an adapter.
+            ConfigError: A setting is out of range, unknown, or not for an adapter; or *adapter* has ``max_retries``.
             TypeError: *adapter* is none, such as a session.
         """
         super().__init__()
@@ -82,6 +82,9 @@ class ResilienceAdapter(BaseAdapter):
         if isinstance(inner, requests.Session) or not callable(getattr(inner, "send", None)):
             raise TypeError(f"an adapter such as HTTPAdapter() is guarded, not {inner!r}; give the guard to the "
                             "session, as in session.mount('https://', ResilienceAdapter())")
+        if repeats(getattr(inner, "max_retries", None)):
+            raise ConfigError("the adapter would repeat requests by itself, below the retry of their command; make it "
+                              "without max_retries=, and give retry= to the guard", "retry")
         self._inner = inner
         self._settings = dict(settings)
 

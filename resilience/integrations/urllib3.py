@@ -21,6 +21,7 @@ import urllib3
 from urllib3._collections import HTTPHeaderDict  # at the top only since 2.0
 from urllib3.connection import port_by_scheme
 from urllib3.exceptions import EmptyPoolError, HTTPError, LocationValueError, MaxRetryError
+from urllib3.poolmanager import PoolKey
 from urllib3.util import Retry
 from urllib3.util.request import set_file_position
 
@@ -166,13 +167,15 @@ class ResiliencePoolManager(urllib3.PoolManager):
             headers: As for PoolManager.
             guard: The settings of resilience.command, except ``cache``, ``failover``, ``fallback``, ``hedge`` and
                 ``timeout``, with the differences that resilience.integrations.httpx.ResilienceTransport has.
-            **connection_pool_kw: As for PoolManager.
+            **connection_pool_kw: As for PoolManager; what it does not know is a setting, as those in *guard* are.
 
         Raises:
             ConfigError: A setting is out of range, unknown, or not for a pool manager.
         """
-        super().__init__(num_pools, headers, **connection_pool_kw)
-        settings = dict(guard or {})
+        theirs = {name: value for name, value in connection_pool_kw.items() if f"key_{name}" in PoolKey._fields}
+        super().__init__(num_pools, headers, **theirs)
+        ours = {name: value for name, value in connection_pool_kw.items() if name not in theirs}
+        settings = {**ours, **(guard or {})}
         if settings.get("timeout") is not None:
             raise ConfigError("timeout: urllib3 runs in its caller's thread, where no timeout can reach it; use its "
                               "own, timeout=urllib3.Timeout(...)", "timeout")
@@ -225,6 +228,19 @@ def _guarded(pool: Any, exchanges: Exchanges) -> Any:
             url = location
 
     return type(pool)(f"Guarded{pool.__name__}", (pool,), {"urlopen": urlopen, "__doc__": pool.__doc__})
+
+
+def repeats(retries: Any) -> bool:
+    """Whether *retries*, a Retry of urllib3's, repeat a request that has failed; None does not.
+
+    Args:
+        retries: As an adapter for requests has them. It follows redirects by itself, whatever they say of these.
+    """
+    def allow(kind: str) -> bool:
+        number = getattr(retries, kind)
+        return number is None or number > 0
+
+    return isinstance(retries, Retry) and allow("total") and any(map(allow, ("connect", "read", "status", "other")))
 
 
 def _once(retries: Retry) -> Retry:

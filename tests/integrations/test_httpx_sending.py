@@ -290,7 +290,7 @@ def goes_past(kind, transport, server, monkeypatch):
 
 def test_a_request_goes_past_the_librarys_own_transport_whoever_made_it(kind, server, monkeypatch):
     assert goes_past(kind, guarded(kind), server, monkeypatch)
-    assert goes_past(kind, guarded(kind, kind.inner(retries=1)), server, monkeypatch)
+    assert goes_past(kind, guarded(kind, kind.inner(trust_env=False)), server, monkeypatch)
 
 
 def test_a_request_goes_through_a_transport_of_a_subclass(kind, server, monkeypatch):

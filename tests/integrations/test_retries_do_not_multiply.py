@@ -8,7 +8,7 @@ import pytest
 
 from resilience import Registry, Retry, command, retry
 from resilience.integrations.httpx import ResilienceTransport
-from resilience.integrations.llm import FAILURES
+from resilience.integrations.llm import FAILURES, guard_client
 from tests.integrations.test_llm import complete, refused
 
 
@@ -38,7 +38,7 @@ def shared():
 def test_the_real_openai_client_in_three_layers_makes_as_many_requests_as_the_outermost_says(answering, monkeypatch, shared):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     answering.answers += [refused(500, {"type": "server_error"})] * 24
-    with openai.OpenAI(api_key="key", base_url=answering.url, max_retries=0) as client:
+    with guard_client(openai.OpenAI(api_key="key", base_url=answering.url), registry=shared) as client:
         call = layers(lambda: complete(client), shared)
         with pytest.raises(openai.InternalServerError) as caught:
             call()
@@ -51,7 +51,7 @@ def test_the_asynchronous_one_does_so_in_tasks_that_the_layers_start(answering, 
     answering.answers += [refused(500, {"type": "server_error"})] * 24
 
     async def main():
-        async with openai.AsyncOpenAI(api_key="key", base_url=answering.url, max_retries=0) as client:
+        async with guard_client(openai.AsyncOpenAI(api_key="key", base_url=answering.url), registry=shared) as client:
             async def in_a_task():
                 return await asyncio.create_task(complete(client))
 

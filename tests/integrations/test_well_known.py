@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import urllib.error
 import urllib.request
 
 import aiohttp
 import httpx
+import httpx2
 import pytest
 import requests
 import urllib3
@@ -56,9 +58,14 @@ def of_httpx(url):
         return client.get(url)
 
 
-def of_async_httpx(url):
+def of_httpx2(url):
+    with httpx2.Client(trust_env=False) as client:
+        return client.get(url)
+
+
+def of_async_httpx(url, library=httpx):
     async def get():
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with library.AsyncClient(trust_env=False) as client:
             return await client.get(url)
 
     return asyncio.run(get())
@@ -84,6 +91,8 @@ CLIENTS = {
     "httpx:AsyncClient.send": (of_async_httpx, "httpx:ConnectError", "gopher://127.0.0.1/"),
     "httpx._client:Client.send": (of_httpx, "httpx:ConnectError", "gopher://127.0.0.1/"),
     "httpx._client:AsyncClient.send": (of_async_httpx, "httpx:ConnectError", "gopher://127.0.0.1/"),
+    "httpx2:Client.send": (of_httpx2, "httpx2:ConnectError", "gopher://127.0.0.1/"),
+    "httpx2:AsyncClient.send": (functools.partial(of_async_httpx, library=httpx2), "httpx2:ConnectError", "gopher://127.0.0.1/"),
     "aiohttp.client:ClientSession._request": (of_aiohttp, "aiohttp:ClientError", "http://"),
 }
 
@@ -104,7 +113,7 @@ def attempt(call, url):
 
 
 def test_every_well_known_target_is_tested():
-    elsewhere = {target for target in WELL_KNOWN if target.startswith(("redis.", "botocore."))}
+    elsewhere = {target for target in WELL_KNOWN if target.startswith(("redis.", "botocore.", "sqlalchemy.", "openai:", "anthropic:"))}
     assert set(WELL_KNOWN) == set(CLIENTS) | elsewhere
 
 
