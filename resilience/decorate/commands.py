@@ -150,7 +150,9 @@ def _policies(settings: dict[str, Any], where: str) -> tuple[tuple[Any, ...], fr
 
 
 def _unknown_setting(name: str, value: Any, known: tuple[Kit, ...], where: str) -> ConfigError:
-    """The error for a setting that ``command`` or ``block`` does not have, such as the field of a policy or another library's name.
+    """The error for a setting that ``command`` or ``block`` does not have.
+
+    It may be the field of a policy, or what another library calls a setting.
 
     Args:
         name: What was written.

@@ -70,5 +70,6 @@ class WorstCase:
         time = f"unbounded: {self.unbounded or 'a wait without an end'}" if self.seconds == inf \
             else f"{self.seconds:.4g} s"
         besides = "".join(f", and {each}" for each in self.besides)
-        last = "" if self.attempts == 1 or self.last_begins >= self.seconds else f", the last of which begins within {self.last_begins:.4g} s"
+        last = "" if self.attempts == 1 or self.last_begins >= self.seconds else \
+            f", the last of which begins within {self.last_begins:.4g} s"
         return f"at worst {time}{besides}; {self.attempts} attempt{'' if self.attempts == 1 else 's'}{last}"
