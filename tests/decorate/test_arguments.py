@@ -36,6 +36,16 @@ def test_the_typed_arguments_of_command_are_the_settings_and_the_options():
     assert typed("CommandArguments") | {"failover"} == {kit.name for kit in KITS} | {"policies"} | set(OPTIONS) - {"key"}
 
 
+def test_the_typed_arguments_of_block_are_the_settings_that_a_block_can_have():
+    of_blocks = {kit.name for kit in KITS if not kit.no_block}
+
+    assert typed("BlockArguments") == of_blocks | {"policies", "group", "ignore", "shadow", "registry"}
+
+
+def test_the_typed_policies_are_those_of_the_kits():
+    assert set(typing.get_args(arguments.Policy)) == {kit.policy for kit in KITS} | {resilience.CustomPolicy}
+
+
 @pytest.mark.parametrize("kit", KITS, ids=lambda kit: kit.name)
 def test_help_and_completion_show_every_argument_with_its_default(kit):
     shown = inspect.signature(DECORATORS[kit]).parameters
