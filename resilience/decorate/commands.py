@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import FunctionType
 from typing import Any, Final, ParamSpec, TypeVar, Unpack, overload
 
@@ -22,10 +22,10 @@ from ..engine.kit import Kit
 from ..errors import ConfigError
 from ..policies.order import in_order, kit_named, kit_of, kits
 from .arguments import BlockArguments, CommandDecorator, CommandOptions, Policy
-from .block import Block, BlockPlace
+from .block import CANNOT, Block, BlockPlace
 from .declaration import Declaration
 from .decoration import guard
-from .policy_decorators import OPTIONS, decorator
+from .policy_decorators import OPTIONS, decorator, policy
 from .signatures import UNSET, Descriptor, Free, Guarded, Key, Method
 
 P = ParamSpec("P")
@@ -185,6 +185,17 @@ def _signature() -> inspect.Signature:
           for name, default in {**OPTIONS, **settings, "policies": ()}.items())])
 
 
+def _shown(function: Any, settings: Mapping[str, Any], *but: str) -> None:
+    """Let completion and ``help()`` show *settings* of a *function* that takes them by name, *but* for some."""
+    own = [each for each in inspect.signature(function).parameters.values() if each.kind is not each.VAR_KEYWORD]
+    function.__signature__ = inspect.Signature([*own, *(
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+        for name, default in settings.items() if name not in {*but, *(each.name for each in own)})])
+
+
+_shown(block, {**OPTIONS, **{kit.name: kit.said(kit.usual) for kit in kits() if not kit.no_block}, "policies": ()},
+       *CANNOT)
+_shown(policy, OPTIONS)
 _command.__name__ = _command.__qualname__ = "command"
 _command.__signature__ = _signature()  # type: ignore[attr-defined]
 command: CommandDecorator = _command
@@ -288,3 +299,6 @@ class Pipeline:
             except KeyError:  # another thread was faster
                 break
         return guarded
+
+
+_shown(Pipeline.__init__, OPTIONS)

@@ -71,6 +71,17 @@ def test_a_misspelt_argument_is_an_error_that_names_the_near_one(kit):
             decorate(*args, **{right[:-1] + "x": 1})
 
 
+def test_what_takes_settings_by_name_shows_them_to_help_and_completion():
+    live = set(inspect.signature(live_changes).parameters)
+    of_blocks = {"key", "policies", "group", "ignore", "shadow", "registry"} | {kit.name for kit in KITS if not kit.no_block}
+
+    assert of_blocks == set(inspect.signature(resilience.block).parameters)
+    assert {"value", *OPTIONS} == set(inspect.signature(resilience.policy).parameters)
+    assert {"policies", *OPTIONS} == set(inspect.signature(resilience.Pipeline).parameters)
+    for handle in (resilience.Command, resilience.KeyedCommands):
+        assert {"self", *live} == set(inspect.signature(handle.configure).parameters)
+
+
 def test_the_typed_changes_of_a_live_command_are_the_settings_that_can_be_changed():
     shown = inspect.signature(live_changes).parameters
 
