@@ -66,8 +66,12 @@ REACHABLE = reachable()
 
 
 def parameters(function):
-    names = [name for name in inspect.signature(function).parameters if not name.startswith("_")]
-    return set(names) - {"self", "cls"}
+    """The names that completion shows; where ``**settings`` are said to be "as for" another, or "any of" some, those of the code."""
+    shown = inspect.signature(function).parameters
+    if re.search(r"^ {4,}\*\*\w+:(.|\n {9,})*\b(as for|any of)\b", function.__doc__ or "", re.M | re.I):
+        code = function.__code__
+        shown = code.co_varnames[:code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & inspect.CO_VARKEYWORDS)]
+    return {name for name in shown if not name.startswith("_")} - {"self", "cls"}
 
 
 def raised(function):

@@ -6,6 +6,7 @@ checker, too: beside the settings only policies of users' own have names, and no
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
@@ -41,10 +42,13 @@ def live_changes(
     """The arguments; it is never called."""
 
 
-def takes(_arguments: Callable[P, None]) -> Callable[[Callable[[S], None]], Callable[Concatenate[S, P], None]]:
-    """Let type checkers see these *_arguments* of a method that takes anything by name."""
+def takes(arguments: Callable[P, None]) -> Callable[[Callable[[S], None]], Callable[Concatenate[S, P], None]]:
+    """Let type checkers, completion and help() see these *arguments* of a method that takes anything by name."""
+    first = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    shown = inspect.Signature([first, *inspect.signature(arguments).parameters.values()])
 
     def as_it_is(method: Any) -> Any:
+        method.__signature__ = shown
         return method
 
     return as_it_is

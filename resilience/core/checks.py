@@ -20,7 +20,7 @@ import attrs
 from ..errors import ConfigError
 from .callbacks import GIVE_PLAIN, is_plain
 from .plain_numbers import bare_number, bare_numbers, is_number, keep
-from .setting_names import did_you_mean, unknown_option
+from .setting_names import check_names, did_you_mean
 
 _Class = TypeVar("_Class", bound=type)
 
@@ -373,9 +373,7 @@ def strict(cls: _Class) -> _Class:
 
     @functools.wraps(plain)
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
-        for name, value in kwargs.items():
-            if name not in known:
-                raise unknown_option(name, known, cls.__name__, value)
+        check_names(kwargs, known, cls.__name__)
         if len(args) > positional:
             raise _too_many(cls, positional, args)
         plain(self, *args, **kwargs)

@@ -17,6 +17,7 @@ from ..errors import ConfigError
 from .checks import strict
 from .plain_numbers import bare_number
 from .retry_after import asked_for
+from .setting_names import strict_function
 from .verdict import Verdict
 
 #: google/rpc/code.proto, "HTTP Mapping".
@@ -128,6 +129,7 @@ class HttpStatus:
         return judge
 
 
+@strict_function
 def http_status(failed: Any = ("5xx",), busy: Any = (429,), busy_when_asked: Any = (503,),
                 caller_fault: Any = ()) -> HttpStatus:
     """Return a rule that judges answers and exceptions by their HTTP status, or by their gRPC code.
@@ -139,7 +141,7 @@ def http_status(failed: Any = ("5xx",), busy: Any = (429,), busy_when_asked: Any
         caller_fault: Codes that say the call was wrong.
 
     Raises:
-        ConfigError: What one of them says is no status code.
+        ConfigError: What one of them says is no status code, or a setting is unknown.
     """
     return HttpStatus(failed, busy, busy_when_asked, caller_fault)
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+import functools
+import inspect
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Final, ParamSpec, TypeVar
 
 from ..errors import ConfigError
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 #: What other libraries call a setting, and what it is here.
 _ELSEWHERE: Final[Mapping[str, tuple[str, ...]]] = {
     "bulkhead": ("max_concurrent",), "circuit_breaker": ("breaker",), "circuitbreaker": ("breaker",),
@@ -42,7 +46,14 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     if elsewhere is not None:
         return elsewhere
     near = difflib.get_close_matches(name, names, 1) or difflib.get_close_matches(plain, names, 1)
-    return near[0] if near else None
+    if near:
+        return near[0]
+    sharing = [each for each in names if not _words(plain).isdisjoint(_words(each))]
+    return sharing[0] if len(sharing) == 1 else None
+
+
+def _words(name: str) -> set[str]:
+    return {word for word in name.split("_") if len(word) > 2}
 
 
 def did_you_mean(name: str, known: Iterable[str], before: str = "") -> str:
@@ -65,6 +76,29 @@ def unknown_option(name: str, known: Iterable[str], where: str, value: Any = Non
     near = nearest(name, names)
     hint = f"did you mean {as_written(name, near, names, value)}?" if near else f"it has {', '.join(names)}"
     return ConfigError(f"{where} has no setting {name!r}; {hint}", name)
+
+
+def check_names(settings: Mapping[str, Any], known: Collection[str], where: str) -> None:
+    """Check that *where*, as messages name it, has these *settings*.
+
+    Raises:
+        ConfigError: One is not *known*.
+    """
+    for name, value in settings.items():
+        if name not in known:
+            raise unknown_option(name, known, where, value)
+
+
+def strict_function(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Make a function that takes a policy's settings answer an unknown keyword as the policy itself does."""
+    known = inspect.signature(function).parameters
+
+    @functools.wraps(function)
+    def checked(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        check_names(kwargs, known, function.__name__)
+        return function(*args, **kwargs)
+
+    return checked
 
 
 def as_written(name: str, near: str, names: list[str], value: Any) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import types
 from typing import Any
 
 import attrs
 
 from ..commands.command import Command, internals_of
 from ..core.callable_identity import same_word
-from ..engine.callables import flavour_of, innermost, said
+from ..engine.callables import flavour_of, place_of
 from ..errors import ConfigError
 from ..policies.settings import Settings
 from .declaration import Declaration
@@ -36,11 +34,7 @@ def _place(command: Command, name: str | None = None) -> str:
     others = [each for each in map(guard_of, internals_of(command).functions) if each is not None]
     stated = [each for each in others
               if name is None or name in each.declaration.settings(each.declaration.runs(flavour_of(each.fn)))[1]]
-    for other in stated or others:
-        code = said(innermost(other.fn), "__code__", types.CodeType)
-        if code is not None:
-            return f" ({os.path.basename(code.co_filename)}:{code.co_firstlineno})"
-    return ""
+    return next(filter(None, (place_of(other.fn) for other in stated or others)), "")
 
 
 def _differing(known: Any, wanted: Any) -> tuple[str, str]:

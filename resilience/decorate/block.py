@@ -28,7 +28,7 @@ from .declaration import Declaration
 from .decoration import guard, guard_alike
 
 #: What may be said of a function and not of a block, with the reason.
-_CANNOT: Final = {
+CANNOT: Final = {
     "isolation": "its code runs in the thread that enters it, and cannot be moved to another",
     "pool": "its code runs in the thread that enters it, and no worker thread is needed",
     "key": "it has one command; give a name, and make a block for each",
@@ -249,7 +249,7 @@ class Block:
                 "idle": declaration.idle is not None}
         for name, is_said in said.items():
             if is_said:
-                raise ConfigError(f"a with block cannot have {name}=: {_CANNOT[name]}", name)
+                raise ConfigError(f"a with block cannot have {name}=: {CANNOT[name]}", name)
         if declaration.key is None:
             raise ConfigError("a with block has no name of its own, as a function has; give it a key", "key")
         declaration.check_suited(Flavour.ASYNC_BLOCK, str(declaration.key))

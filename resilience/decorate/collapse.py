@@ -20,12 +20,15 @@ from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from contextvars import Context, copy_context
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar, overload
 
+import attrs
+
 from ..commands.command import Command, internals_of
 from ..commands.keyed_commands import KeyedCommands
 from ..core.batch import Collapse, Place
 from ..core.batch_results import deal, fail, outcome
 from ..core.exception_copy import traceback_of
 from ..core.parameters import signature_of
+from ..core.setting_names import check_names
 from ..drivers.background_calls import detach
 from ..drivers.request import current_request
 from ..drivers.task_batches import TaskBatches
@@ -97,6 +100,7 @@ def collapse(fn: Any = UNSET, /, **settings: Any) -> Any:
         ConfigError: A setting is out of range or unknown, or what is decorated cannot be a batch function.
         TypeError: What is decorated is not callable.
     """
+    check_names(settings, attrs.fields_dict(Collapse), "@collapse")
     config = Collapse(**settings)
     return (lambda function: _collapsed(function, config)) if fn is UNSET else _collapsed(fn, config)
 

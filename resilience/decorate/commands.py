@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import FunctionType
 from typing import Any, Final, ParamSpec, TypeVar, Unpack, overload
 
@@ -22,10 +22,10 @@ from ..engine.kit import Kit
 from ..errors import ConfigError
 from ..policies.order import in_order, kit_named, kit_of, kits
 from .arguments import BlockArguments, CommandDecorator, CommandOptions, Policy
-from .block import Block, BlockPlace
+from .block import CANNOT, Block, BlockPlace
 from .declaration import Declaration
 from .decoration import guard
-from .policy_decorators import OPTIONS, decorator
+from .policy_decorators import OPTIONS, decorator, policy
 from .signatures import UNSET, Descriptor, Free, Guarded, Key, Method
 
 P = ParamSpec("P")
@@ -85,7 +85,7 @@ def _command(fn: Any = UNSET, /, **settings: Any) -> Any:
         ConfigError: A setting is out of range, unknown, or contradicts another; the message names it.
         TypeError: What is decorated is not callable.
     """
-    declaration = _declaration(settings)
+    declaration = _declaration(settings, "command")
     if fn is not UNSET:
         return guard(fn, declaration, "@command")
     return decorator(declaration, "@command")
@@ -110,17 +110,17 @@ def block(key: str, **settings: Unpack[BlockArguments]) -> Block:
         ConfigError: A setting is out of range, unknown, contradicts another, or is none for a block; the message names
             it.
     """
-    return Block(_declaration({"key": key, **settings}), BlockPlace.of(sys._getframe(1)))
+    return Block(_declaration({"key": key, **settings}, "block"), BlockPlace.of(sys._getframe(1)))
 
 
-def _declaration(settings: dict[str, Any]) -> Declaration:
-    """What *settings* of ``command`` or ``block`` say."""
+def _declaration(settings: dict[str, Any], where: str) -> Declaration:
+    """What *settings* of ``command`` or ``block`` say; *where* is which of the two."""
     options = {name: settings.pop(name) for name in OPTIONS if name in settings}
-    policies, usual = _policies(settings)
+    policies, usual = _policies(settings, where)
     return Declaration(policies=policies, whole=True, usual=usual, **options)
 
 
-def _policies(settings: dict[str, Any]) -> tuple[tuple[Any, ...], frozenset[str]]:
+def _policies(settings: dict[str, Any], where: str) -> tuple[tuple[Any, ...], frozenset[str]]:
     """The policies that *settings* ask for, outermost first, and the names of those that are there by default."""
     further = settings.pop("policies", ())
     if not isinstance(further, Iterable):
@@ -131,7 +131,7 @@ def _policies(settings: dict[str, Any]) -> tuple[tuple[Any, ...], frozenset[str]
     names = {kit.name for kit in known}
     for name, value in settings.items():
         if name not in names:
-            raise _unknown_setting(name, value, known)
+            raise _unknown_setting(name, value, known, where)
     said = {kit: settings[kit.name] for kit in known if kit.name in settings}
     listed = {kit_of(policy): policy for policy in further}
     for kit in listed:
@@ -149,13 +149,16 @@ def _policies(settings: dict[str, Any]) -> tuple[tuple[Any, ...], frozenset[str]
     return tuple(chosen[kit] for kit in known if kit in chosen), shared(frozenset(kit.name for kit in usual))
 
 
-def _unknown_setting(name: str, value: Any, known: tuple[Kit, ...]) -> ConfigError:
-    """The error for a setting that ``command`` does not have, such as the field of a policy or another library's name.
+def _unknown_setting(name: str, value: Any, known: tuple[Kit, ...], where: str) -> ConfigError:
+    """The error for a setting that ``command`` or ``block`` does not have.
+
+    It may be the field of a policy, or what another library calls a setting.
 
     Args:
         name: What was written.
         value: What it was given.
         known: The kits of all policies.
+        where: "command" or "block".
     """
     names = (*(kit.name for kit in known), "policies", *OPTIONS)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -169,8 +172,8 @@ def _unknown_setting(name: str, value: Any, known: tuple[Kit, ...]) -> ConfigErr
                 f"{name}={f'{value:.12g}' if is_number else '...'}"
             found.append(f"{kit.name}={kit.policy.__name__}({inner})")
     if not 0 < len(found) <= _FEW:
-        return unknown_option(name, names, "command")
-    return ConfigError(f"command has no setting {name!r}; did you mean {' or '.join(found)}?", name)
+        return unknown_option(name, names, where)
+    return ConfigError(f"{where} has no setting {name!r}; did you mean {' or '.join(found)}?", name)
 
 
 def _signature() -> inspect.Signature:
@@ -182,6 +185,17 @@ def _signature() -> inspect.Signature:
           for name, default in {**OPTIONS, **settings, "policies": ()}.items())])
 
 
+def _shown(function: Any, settings: Mapping[str, Any], *but: str) -> None:
+    """Let completion and ``help()`` show *settings* of a *function* that takes them by name, *but* for some."""
+    own = [each for each in inspect.signature(function).parameters.values() if each.kind is not each.VAR_KEYWORD]
+    function.__signature__ = inspect.Signature([*own, *(
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+        for name, default in settings.items() if name not in {*but, *(each.name for each in own)})])
+
+
+_shown(block, {**OPTIONS, **{kit.name: kit.said(kit.usual) for kit in kits() if not kit.no_block}, "policies": ()},
+       *CANNOT)
+_shown(policy, OPTIONS)
 _command.__name__ = _command.__qualname__ = "command"
 _command.__signature__ = _signature()  # type: ignore[attr-defined]
 command: CommandDecorator = _command
@@ -285,3 +299,6 @@ class Pipeline:
             except KeyError:  # another thread was faster
                 break
         return guarded
+
+
+_shown(Pipeline.__init__, OPTIONS)

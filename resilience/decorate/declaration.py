@@ -11,7 +11,7 @@ from ..core.callable_identity import same_word
 from ..core.checks import as_classes, number, ordinary_exceptions, text, wrong_kind
 from ..core.thread_pool import ThreadPool
 from ..core.vendor_errors import check_vendor
-from ..engine.callables import flavour_of
+from ..engine.callables import flavour_of, name_of, place_of
 from ..engine.kit import Kit
 from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError
@@ -31,6 +31,12 @@ def _registry(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
 def _pool(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if value is not None and not isinstance(value, ThreadPool):
         raise wrong_kind(attribute.name, ThreadPool, value)
+
+
+def _both(fn: Any, name: str, ours: Any, theirs: Any) -> ConfigError:
+    """The error for an option that two decorators of *fn* say differently."""
+    return ConfigError(f"{name}: one stack has both {ours!r} and {theirs!r}, that of {'.'.join(name_of(fn))}"
+                       f"{place_of(fn)}; let one of its decorators say it", name)
 
 
 def _isolation(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -157,16 +163,16 @@ class Declaration:
             if kit.suits is not None:
                 kit.suits(policy, self, flavour, key)
 
-    def above(self, inner: Declaration) -> Declaration:
-        """Put this declaration on top of *inner*, and return both as one."""
+    def above(self, inner: Declaration, fn: Any) -> Declaration:
+        """Put this declaration on top of *inner*, both of the function *fn*, and return them as one."""
         merged = {}
         for name in ("key", "group", "registry", "pool", "max_keys", "idle", "raise_as"):
             ours, theirs = getattr(self, name), getattr(inner, name)
             if ours is not None and theirs is not None and not same_word(ours, theirs):
-                raise ConfigError(f"{name}: one stack has both {ours!r} and {theirs!r}", name)
+                raise _both(fn, name, ours, theirs)
             merged[name] = ours if ours is not None else theirs
         if self.isolation != "auto" and inner.isolation not in ("auto", self.isolation):
-            raise ConfigError(f"isolation: one stack has both {self.isolation!r} and {inner.isolation!r}", "isolation")
+            raise _both(fn, "isolation", self.isolation, inner.isolation)
         return Declaration(
             policies=(*self.policies, *inner.policies), **merged,
             isolation=self.isolation if self.isolation != "auto" else inner.isolation,

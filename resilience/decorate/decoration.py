@@ -47,7 +47,7 @@ def guard(fn: Any, declaration: Declaration, what: str, *, instead: bool = True)
             same_word(declaration.key, below.command.key) or same_word(declaration.key, below.declaration.key)):
         below = None
     if below is not None:
-        declaration, fn = declaration.above(below.declaration), below.fn
+        declaration, fn = declaration.above(below.declaration, below.fn), below.fn
     in_order(declaration.policies)
     _check_keyed(declaration)
     if declaration.key is None:

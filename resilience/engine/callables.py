@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -153,6 +154,12 @@ def layers(fn: Any, beneath: Callable[[Any], Any] = wrapped_by) -> Iterator[Any]
         seen.add(id(fn))
         yield fn
         fn = beneath(fn)
+
+
+def place_of(fn: Any) -> str:
+    """Where a function stands, in brackets behind a space, for messages; "" if it has no Python code."""
+    code = said(innermost(fn), "__code__", types.CodeType)
+    return "" if code is None else f" ({os.path.basename(code.co_filename)}:{code.co_firstlineno})"
 
 
 def innermost(fn: Any) -> Any:

@@ -22,7 +22,7 @@ class WorstCase:
         race: Where several attempts may run at once: how long they take together if each takes so many seconds.
         attempts: How often the function is called at most.
         unbounded: Why nothing bounds the time; empty if something does.
-        last_begins: Seconds after which no further attempt begins; infinite if there is only one.
+        last_begins: Seconds after which no further attempt begins; infinite if there is only one, or nothing bounds it.
         until: Of a stream, after how many seconds so many first items have come at the latest; None: not said.
         besides: What takes time of its own that nothing bounds, such as a fallback.
     """
@@ -38,17 +38,25 @@ class WorstCase:
 
     def bounded(self, seconds: float) -> WorstCase:
         """The same if somebody gives up after so many *seconds*."""
-        return attrs.evolve(self, seconds=min(self.seconds, seconds), unbounded="", waits=min(self.waits, seconds))
+        return attrs.evolve(self, seconds=min(self.seconds, seconds), unbounded="", waits=min(self.waits, seconds),
+                            last_begins=self.last_begins if self.attempts == 1 else min(self.last_begins, seconds))
 
     def after(self, seconds: float) -> WorstCase:
         """The same if the call may wait for so many *seconds* first."""
-        return attrs.evolve(self, seconds=self.seconds + seconds, waits=self.waits + seconds)
+        return attrs.evolve(self, seconds=self.seconds + seconds, waits=self.waits + seconds,
+                            last_begins=self.last_begins + seconds)
 
-    def repeated(self, times: int, pauses: float = 0.0, time_limit: float = inf) -> WorstCase:
-        """The same if it is done so many *times*, with *pauses* in between, the last one begun within *time_limit*."""
-        further = (times - 1) * self.seconds + pauses if times > 1 else 0.0
-        return attrs.evolve(self, seconds=self.seconds + min(further, time_limit), attempts=self.attempts * times,
-                            last_begins=time_limit if times > 1 else inf)
+    def repeated(self, times: int, pauses: float = 0.0, time_limit: float = inf,
+                 each: float | None = None) -> WorstCase:
+        """The same if it is done so many *times*, with *pauses* in between, the last one begun within *time_limit*.
+
+        Until the next one begins *each* takes so many seconds: of a stream, until its first items. None: ``seconds``.
+        """
+        if times == 1:
+            return self
+        last_round = min((times - 1) * (self.seconds if each is None else each) + pauses, time_limit)
+        return attrs.evolve(self, seconds=last_round + self.seconds, attempts=self.attempts * times,
+                            last_begins=last_round if self.attempts == 1 else last_round + self.last_begins)
 
     def besides_also(self, what: str) -> WorstCase:
         """The same if *what* may take time besides."""
@@ -62,5 +70,6 @@ class WorstCase:
         time = f"unbounded: {self.unbounded or 'a wait without an end'}" if self.seconds == inf \
             else f"{self.seconds:.4g} s"
         besides = "".join(f", and {each}" for each in self.besides)
-        last = "" if self.last_begins == inf else f", the last of which begins within {self.last_begins:.4g} s"
+        last = "" if self.attempts == 1 or self.last_begins >= self.seconds else \
+            f", the last of which begins within {self.last_begins:.4g} s"
         return f"at worst {time}{besides}; {self.attempts} attempt{'' if self.attempts == 1 else 's'}{last}"

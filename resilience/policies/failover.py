@@ -55,8 +55,8 @@ def _worst_case(failover: Failover, below: WorstCase) -> WorstCase:
     if until is not None:  # a stream goes on to another target until its first item
         worst = attrs.evolve(worst, until=lambda items: (times - 1) * until(1) + until(items))
     if race is not None:  # of a hedge, which stands above: each of its attempts goes round the targets
-        rounds = worst.until
-        worst = attrs.evolve(worst, race=None, seconds=race(worst.seconds),
+        rounds, seconds = worst.until, race(worst.seconds)
+        worst = attrs.evolve(worst, race=None, seconds=seconds, last_begins=seconds,
                              until=None if rounds is None else lambda items: race(rounds(items)))
     if failover.max_wait is None:
         return worst.besides_also("a wait within the caller's deadline while every target refuses")

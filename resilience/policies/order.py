@@ -54,6 +54,9 @@ KITS: Final = (FALLBACK, CACHE, RETRY, FAILOVER, BREAKER, THROTTLE, RATE_LIMIT, 
                STREAM_TIMEOUT, HEDGE, FAILURES, CHAOS)
 #: Why nothing may stand below chaos.
 _CHAOS_LAST: Final = "chaos is to look like the target's own faults, which it would not see"
+#: Why every policy of a user's stands where it does, whatever it says itself.
+_BELOW_BREAKER: Final = "above the breaker it would hear of calls that never come near the target"
+_ABOVE_BULKHEAD: Final = "below the bulkhead a call that it refuses would hold a slot that another could use"
 #: Of a user's policy that says nothing of the other.
 _ITS_PLACE: Final = "that is the place it has been given"
 
@@ -150,7 +153,12 @@ def in_order(policies: Sequence[Any]) -> None:
 def why_above(outer: Kit, inner: Kit) -> str:
     """Why the one policy must stand above the other."""
     reasons = (inner.below.get(outer.name), *(outer.above.get(name) for name in (inner.name, *inner.instead_of)))
-    return next(filter(None, reasons), _CHAOS_LAST if inner is CHAOS else _ITS_PLACE)
+    told = next(filter(None, reasons), None)
+    if told is None and inner not in KITS and _kits.index(outer) <= _kits.index(BREAKER):
+        return _BELOW_BREAKER
+    if told is None and outer not in KITS and _kits.index(inner) >= _kits.index(BULKHEAD):
+        return _ABOVE_BULKHEAD
+    return told or (_CHAOS_LAST if inner is CHAOS else _ITS_PLACE)
 
 
 def _called(kit: Kit) -> str:

@@ -215,7 +215,14 @@ def plain_gate_kit(cls: type[Any], name: str, *, about: str, below: Mapping[str,
 
 def _worst_case(policy: Any, below: WorstCase) -> WorstCase:
     say = getattr(policy, "worst_case", None)
-    return below if say is None else say(below)
+    if say is None:
+        return below
+    try:
+        worst: WorstCase = say(below)
+    except Exception:  # noqa: BLE001 - explain() is for those who look for what is wrong
+        _log.exception("worst_case() of the policy %s raised; explain() counts nothing for it", type(policy).__name__)
+        return below
+    return worst
 
 
 def _change(gate: PlainGate, policy: Any, old: Any, runtime: CommandRuntime) -> Afterwards | None:

@@ -33,7 +33,7 @@ def _worst_case(retry: Retry, below: WorstCase) -> WorstCase:
     items = max(retry.most_held, 1)
     attempt = (below.seconds - below.waits) * items if below.until is None else below.until(items)
     limit = retry.total_limit(None if attempt == inf else attempt, below.waits)
-    return below.repeated(retry.attempts, retry.longest_pauses(), limit)
+    return below.repeated(retry.attempts, retry.longest_pauses(), limit, attempt + below.waits)
 
 
 def _start(retry: Retry, runtime: CommandRuntime) -> RetryPolicy:

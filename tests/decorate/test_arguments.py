@@ -36,6 +36,16 @@ def test_the_typed_arguments_of_command_are_the_settings_and_the_options():
     assert typed("CommandArguments") | {"failover"} == {kit.name for kit in KITS} | {"policies"} | set(OPTIONS) - {"key"}
 
 
+def test_the_typed_arguments_of_block_are_the_settings_that_a_block_can_have():
+    of_blocks = {kit.name for kit in KITS if not kit.no_block}
+
+    assert typed("BlockArguments") == of_blocks | {"policies", "group", "ignore", "shadow", "registry"}
+
+
+def test_the_typed_policies_are_those_of_the_kits():
+    assert set(typing.get_args(arguments.Policy)) == {kit.policy for kit in KITS} | {resilience.CustomPolicy}
+
+
 @pytest.mark.parametrize("kit", KITS, ids=lambda kit: kit.name)
 def test_help_and_completion_show_every_argument_with_its_default(kit):
     shown = inspect.signature(DECORATORS[kit]).parameters
@@ -59,6 +69,17 @@ def test_a_misspelt_argument_is_an_error_that_names_the_near_one(kit):
     for right in (("group",) if kit.name == "timeout" else (name, "group")):
         with pytest.raises(resilience.ConfigError, match=f"did you mean {right}"):
             decorate(*args, **{right[:-1] + "x": 1})
+
+
+def test_what_takes_settings_by_name_shows_them_to_help_and_completion():
+    live = set(inspect.signature(live_changes).parameters)
+    of_blocks = {"key", "policies", "group", "ignore", "shadow", "registry"} | {kit.name for kit in KITS if not kit.no_block}
+
+    assert of_blocks == set(inspect.signature(resilience.block).parameters)
+    assert {"value", *OPTIONS} == set(inspect.signature(resilience.policy).parameters)
+    assert {"policies", *OPTIONS} == set(inspect.signature(resilience.Pipeline).parameters)
+    for handle in (resilience.Command, resilience.KeyedCommands):
+        assert {"self", *live} == set(inspect.signature(handle.configure).parameters)
 
 
 def test_the_typed_changes_of_a_live_command_are_the_settings_that_can_be_changed():

@@ -36,7 +36,7 @@ def test_a_policy_of_a_users_own_says_what_it_adds(registry, patient):
 
     worst = explain(fetch).chains[0].worst_case
     assert (3 * (0.5 + 1.5) + 2.0, 3) == (worst.seconds, worst.attempts)
-    assert "at worst 8 s; 3 attempts, the last of which begins within 8 s" == str(worst)
+    assert "at worst 8 s; 3 attempts, the last of which begins within 6 s" == str(worst)
 
 
 def test_a_cache_tells_of_the_callers_that_a_call_may_wait_for(registry):
