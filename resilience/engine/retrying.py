@@ -205,7 +205,7 @@ class Retrying:
                 for scope in scopes.get():
                     scope.left_to_retry = True
                 return None, f"left to the retry of {outer}, which decides whether to repeat this call"
-        answer = error.result if isinstance(error, FailedResultError) else error
+        answer: Any = error.result if error is not None and is_a(error, FailedResultError) else error
         if policy.respect_retry_after and forbids_retry(answer):
             return None, "the target asks for no further attempt"
         asked = None if error is None else asked_for(error, wall_clock)
