@@ -132,11 +132,20 @@ class StreamMeter:
         self.limit = min(self._due, self._total, self._rate_due()) - own
         return self.limit
 
-    def ran_out(self, items: int) -> tuple[str, float]:
-        """Return which clock runs out first if no item comes after these *items*, and its seconds."""
+    @property
+    def missed(self) -> str:
+        """What did not come when a clock between items runs out: an "item", or "progress" where not each item is."""
+        return "item" if self._policy.progress is None else "progress"
+
+    def ran_out(self, has_begun: bool) -> tuple[str, float]:
+        """Return which clock runs out first if no item comes now, and its seconds.
+
+        Args:
+            has_begun: Whether an item has come; of a meter that ``counts`` it knows better.
+        """
         policy, rate_due = self._policy, self._rate_due()
         if self._due <= min(self._total, rate_due):
-            has_begun = self._has_begun if self.counts else items > 0
+            has_begun = self._has_begun if self.counts else has_begun
             if has_begun or policy.first_item is None:
                 return "between_items" if has_begun else "first_item", self.idle
             return "first_item", policy.first_item
