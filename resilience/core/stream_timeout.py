@@ -30,7 +30,7 @@ from ..errors import ConfigError
 from .callable_identity import by_identity
 from .callbacks import call_back
 from .checks import number, strict
-from .references import FUNCTION, as_function, function_or_none, in_file
+from .references import as_function, function_in_file, function_or_none
 
 _DAY_S: Final = 86_400.0
 
@@ -62,7 +62,7 @@ class StreamTimeout:
     window: float = attrs.field(default=10.0, validator=number(above=0, most=_DAY_S))
     progress: Callable[[Any], object] | None = attrs.field(
         default=None, converter=as_function, validator=function_or_none, eq=by_identity,
-        metadata=in_file(str | None, FUNCTION))
+        metadata=function_in_file())
 
     def __attrs_post_init__(self) -> None:
         if self.first_item is self.between_items is self.total is self.min_rate is None:
