@@ -187,7 +187,7 @@ class CommandInternals:
         self.check_together(changes)
 
     def check_together(self, changes: Mapping[str, Any]) -> None:
-        """Raise ConfigError if the *changes* disagree, or move functions to worker threads, for which a policy is not."""
+        """Raise ConfigError if the *changes* disagree, or move functions to threads, for which a policy is not."""
         after = {kit: kit.meant(changes.get(kit.name, getattr(self.settings, kit.name)))
                  for kit in kits() if kit.setting}
         for declaration, _ in self._declarations():
@@ -226,7 +226,7 @@ class CommandInternals:
         else:
             missing = self.runtime.of(kit) is None or (not kit.can_be_off and getattr(self.settings, name) is None)
         if missing:
-            raise ConfigError(f"{self.names[0]} has no {kit.noun or name} to configure; decorate it with {name}=...", name)
+            raise ConfigError(f"{self.names[0]} has no {kit.noun or name} to configure; decorate it with {name}=", name)
         if policy is None and not kit.can_be_off:
             raise ConfigError(f"{self.names[0]}: {name} cannot be switched off on a live command; it must be of type "
                               f"{kit.policy.__name__}", name)

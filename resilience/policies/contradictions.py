@@ -104,5 +104,5 @@ def _within(kinds: Iterable[_Kind], others: Iterable[_Kind]) -> tuple[_Kind, _Ki
 def _refuse(key: str, both: tuple[_Kind, _Kind] | None, said: str, against: str, why: str, option: str) -> None:
     if both is not None:
         one, other = (kind.__name__ for kind in both)
-        raise ConfigError(f"{key}: {said.format(one)} and {against.format(other)} contradict each other, for {why}; drop "
-                          "one of the two", option)
+        raise ConfigError(f"{key}: {said.format(one)} and {against.format(other)} contradict each other, for {why}; "
+                          "drop one of the two", option)

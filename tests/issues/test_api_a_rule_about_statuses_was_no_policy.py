@@ -12,5 +12,5 @@ def test_a_pipeline_says_how_it_judges_by_statuses():
 
 def test_a_setting_that_a_command_lacks_is_said_to_be_the_decorators():
     guarded = command(key="k", registry=Registry(), timeout=None)(lambda: None)
-    with pytest.raises(ConfigError, match=r"k has no failure rules to configure; decorate it with failures=\.\.\."):
+    with pytest.raises(ConfigError, match=r"k has no failure rules to configure; decorate it with failures="):
         guarded.resilience.configure(failures=http_status())

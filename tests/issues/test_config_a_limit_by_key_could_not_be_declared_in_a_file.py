@@ -10,7 +10,17 @@ from contextlib import closing
 
 import pytest
 
-from resilience import AdaptiveLimit, Bulkhead, Cache, ConfigError, RateLimit, RateLimitedError, Registry, command, configure
+from resilience import (
+    AdaptiveLimit,
+    Bulkhead,
+    Cache,
+    ConfigError,
+    RateLimit,
+    RateLimitedError,
+    Registry,
+    command,
+    configure,
+)
 from resilience.config import ConfigFileError
 from resilience.testing import ManualClock
 
