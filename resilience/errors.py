@@ -324,20 +324,24 @@ class StreamTimeoutError(CallTimeoutError):
         key: Key of the command whose stream it was.
         timeout: Seconds of the clock that ran out.
         clock: Which clock: "first_item", "between_items", "total" or "min_rate".
-        items: How many items the consumer had been given.
+        items: How many items the consumer had been given; 0 if those that came were held back (``Retry.hold``).
+        missed: What did not come: an "item", or "progress" if the policy says which items are.
     """
 
-    def __init__(self, key: str, timeout: float, clock: str = "between_items", items: int = 0) -> None:
+    def __init__(self, key: str, timeout: float, clock: str = "between_items", items: int = 0,
+                 missed: str = "item") -> None:
         super().__init__(key, timeout)
         self.clock = clock
         self.items = items
+        self.missed = missed
 
     def __str__(self) -> str:
         seconds = f"{plain_number(self.timeout)} s"
         if self.clock == "first_item":
             return f"{self.key}: no {'progress' if self.items else 'item'} within {seconds}{_after(self.items)}"
         if self.clock == "between_items":
-            return f"{self.key}: no item for {seconds} after {_items(self.items)}"
+            after = f" after {_items(self.items)}" if self.items else "; what had come was held back"
+            return f"{self.key}: no {self.missed} for {seconds}{after}"
         what = f"the stream did not end within {seconds}" if self.clock == "total" else \
             f"too little came in {seconds}"
         return f"{self.key}: {what}{_after(self.items)}"

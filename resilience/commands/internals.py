@@ -33,6 +33,7 @@ from ..engine.kit import Afterwards, Kit
 from ..engine.registry_services import FunctionRef, RegistryServices
 from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError
+from ..policies.contradictions import check_agreement
 from ..policies.order import kit_named, kits
 from ..policies.settings import Settings, live_settings, over
 from ..policies.shadow import Shadow
@@ -183,12 +184,14 @@ class CommandInternals:
                                   f"{did_you_mean(name, live, before='; ')}", name)
         for name, value in changes.items():
             self.check_setting(name, value)
-        self.check_move(changes)
+        self.check_together(changes)
 
-    def check_move(self, changes: Mapping[str, Any]) -> None:
-        """Raise ConfigError if the *changes* move functions to worker threads, for which a policy is not."""
+    def check_together(self, changes: Mapping[str, Any]) -> None:
+        """Raise ConfigError if the *changes* disagree, or move functions to threads, for which a policy is not."""
         after = {kit: kit.meant(changes.get(kit.name, getattr(self.settings, kit.name)))
                  for kit in kits() if kit.setting}
+        for declaration, _ in self._declarations():
+            check_agreement(self.names[0], declaration, {kit.name: policy for kit, policy in after.items()})
         timeout = next(policy.timeout for kit, policy in after.items() if kit.name == "timeout")
         if self.runtime.reserve is None or timeout in (None, self.declared.timeout):
             return

@@ -166,7 +166,7 @@ def _in_file(field: attrs.Attribute[Any]) -> attrs.Attribute[Any]:
 
 def _is_plain(wanted: Any) -> bool:
     inner, _ = without_none(wanted)
-    if inner == int | str:
+    if inner in (int | str, float | str):
         return True
     if typing.get_origin(inner) is tuple:
         return all(_is_plain(each) for each in typing.get_args(inner) if each is not Ellipsis)

@@ -43,7 +43,7 @@ from .commands import (
 )
 from .document import Document
 from .hints import unknown
-from .live_settings import declared, refusal, refused_move
+from .live_settings import declared, refusal, refused_together
 from .mistakes import Mistake, Place, shown
 from .patches import Entry, with_pools
 from .targets import REFERENCE, TargetError, check_exists
@@ -112,11 +112,13 @@ class Tables:
                     mistakes.append(leaves[name].place.mistake(why))
                 value = said
             values[name] = value
-        why = refused_move(command, values)
-        if why is not None:
-            if "timeout" in own:
-                mistakes.append(leaves["timeout"].place.mistake(why))
-            values["timeout"] = declared(command).timeout
+        for _ in range(2):
+            together = refused_together(command, values)
+            if together is not None:
+                name, why = together
+                if name in own:
+                    mistakes.append(leaves[name].place.mistake(why))
+                values[name] = getattr(declared(command), name)
         return Effective(values, leaves, mistakes)
 
     def _leaves(self, command: Command) -> tuple[dict[str, SourcedValue], set[str]]:

@@ -13,6 +13,7 @@ from ..commands.command import Command, internals_of
 from ..core.events import CommandConfigured
 from ..engine.kit import Afterwards
 from ..errors import ConfigError
+from ..policies.contradictions import CONTRADICTED
 
 
 class Change(NamedTuple):
@@ -32,12 +33,12 @@ def refusal(command: Command, name: str, value: Any) -> str | None:
     return None
 
 
-def refused_move(command: Command, values: Mapping[str, Any]) -> str | None:
-    """Why the *values* cannot be in force together, each of which can, for a timeout that moves calls to threads."""
+def refused_together(command: Command, values: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Which setting of the *values* is in the way of the others, each of which can be in force, and why."""
     try:
-        internals_of(command).check_move(values)
+        internals_of(command).check_together(values)
     except ConfigError as error:
-        return str(error)
+        return "failures" if error.option in CONTRADICTED else "timeout", str(error)
     return None
 
 

@@ -106,8 +106,8 @@ class Entry:
         return (*(self.said(name) for name in _STRUCTURE), self.group_pool, self.off,
                 *(self._has(kit.name) for kit in setting_kits() if kit.usual is None),
                 *(self.layer.get(f"{kit.name}.{field}", (None,))[0] for kit in setting_kits() for field in kit.kept),
-                {f"{kit.name}.{field}" for kit in setting_kits() for field, value in self._compiled_in(kit).items()
-                 if value})
+                {f"{kit.name}.{field}": value if kit.usual is not None and isinstance(value, str) else True
+                 for kit in setting_kits() for field, value in self._compiled_in(kit).items() if value})
 
     def may_become(self, other: Entry) -> bool:
         """Whether the guard that this entry made can be what the *other* says, while calls go on.

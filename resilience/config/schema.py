@@ -133,6 +133,8 @@ def _type(wanted: Any, field: attrs.Attribute[Any], whole: bool) -> dict[str, An
                   for each in typing.get_args(wanted)[1:] if attrs.has(each) or each in _TYPES]
         return {"type": "object", **({"additionalProperties": values[0]} if values else {}),
                 **constraints(field.validator)}
+    if wanted == float | str:
+        return {"type": [_TYPES[each] for each in typing.get_args(wanted)], **constraints(field.validator)}
     return {"type": _TYPES[wanted], **constraints(field.validator)} if wanted in _TYPES else {}  # its own hook reads it
 
 

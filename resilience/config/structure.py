@@ -98,7 +98,7 @@ def _converter() -> cattrs.Converter:
     converter = cattrs.Converter(detailed_validation=True, forbid_extra_keys=True)
     for kind in _KINDS:
         converter.register_structure_hook(kind, _primitive)
-    converter.register_structure_hook_func(lambda wanted: wanted == int | str, _code)
+    converter.register_structure_hook_func(lambda wanted: wanted in (int | str, float | str), _or_text)
     converter.register_structure_hook_factory(attrs.has, functools.partial(_class_hook, converter))
     return converter
 
@@ -110,10 +110,14 @@ def _primitive(value: Any, wanted: Any) -> Any:
     return float(value) if wanted is float and abs(value) < 2**53 else value
 
 
-def _code(value: Any, _: Any) -> Any:
-    if isinstance(value, (int, str)) and not isinstance(value, bool):
+def _or_text(value: Any, wanted: Any) -> Any:
+    if isinstance(value, str):
         return value
-    raise ConfigError(f"must be a whole number or a string, not {shown(value)}")
+    kind = next(each for each in typing.get_args(wanted) if each is not str)
+    accepted, name = _KINDS[kind]
+    if not isinstance(value, accepted) or isinstance(value, bool):
+        raise ConfigError(f"must be {name} or a string, not {shown(value)}")
+    return _primitive(value, kind)
 
 
 def _class_hook(converter: cattrs.Converter, wanted: type[Any]) -> Callable[[Any, Any], Any]:

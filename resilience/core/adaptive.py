@@ -32,10 +32,11 @@ from ..errors import BulkheadFullError, ConfigError
 from .admission_queue import FAIR_AFTER, LEVELS, AdmissionQueue, Ticket, level_of
 from .bulkhead import TOKEN, Bulkhead, Slots
 from .callable_identity import by_identity
-from .checks import callable_or_none, flag, number, one_of, strict
+from .checks import flag, number, one_of, strict
 from .limit_estimator import ALGORITHMS, LimitEstimator, Reading
 from .outcome import BUSY, CUT_SHORT, SUCCESS, TIMEOUT
 from .reentrance import Guard
+from .references import as_function, function_in_file, function_or_none
 from .stalls import NO_STALLS, Stalls
 
 RING: Final = 100  # calls that are read at most: a median of more is hardly better
@@ -87,11 +88,15 @@ class AdaptiveLimit:
     loss_tolerance: float = attrs.field(default=0.05, validator=number(least=0, most=0.99))
     slow_call: float | None = attrs.field(default=None, validator=number(above=0, optional=True))
     count_failures: bool = attrs.field(default=False, validator=flag)
-    priorities: Callable[..., int] | None = attrs.field(default=None, validator=callable_or_none, eq=by_identity)
+    priorities: Callable[..., int] | None = attrs.field(
+        default=None, converter=as_function, validator=function_or_none, eq=by_identity,
+        metadata=function_in_file())
     reserved: float = attrs.field(default=0.1, validator=number(least=0, most=0.99))
     max_queue: int = attrs.field(default=0, validator=number(least=0, most=1_000_000, whole=True))
     max_queue_for: float = attrs.field(default=0.1, validator=number(above=0))
-    fair_by: Callable[..., Hashable] | None = attrs.field(default=None, validator=callable_or_none, eq=by_identity)
+    fair_by: Callable[..., Hashable] | None = attrs.field(
+        default=None, converter=as_function, validator=function_or_none, eq=by_identity,
+        metadata=function_in_file())
 
     def __attrs_post_init__(self) -> None:
         if self.min_limit > self.max_limit:

@@ -20,7 +20,10 @@ A bulkhead's queue goes in turn instead: one level, the oldest first, and nobody
 
 With tenants (``fair_by``) those of a level take turns by tenant, and when there is no room the tenant with the most
 waiters gives way to others (core.waiting_queue). Levels come first all the same, and each has a queue that stands or
-does not: a crowd of the less important does not shorten the wait of the more important.
+does not: a crowd of the less important does not shorten the wait of the more important. Nor does the crowd of a tenant
+shorten that of others: only newcomers of one that has always had somebody waiting are short of time (as fq_codel, RFC
+8290, controls the delay of each flow). Else those who call rarely would be gone before their turn, and the slot went to
+who calls often.
 
 Nothing is locked. A ticket is decided once, by whoever takes out its ``_open``
 mark, which is one instruction: the one who grants it, the one who evicts it, or
@@ -121,7 +124,10 @@ class AdmissionQueue:
             line.empty_at = now
         stands = self.stands(now, line)
         ticket.since = now
-        ticket.until = now + (self.wait_s * STANDING if stands else self.wait_s)
+        is_short = stands and (not self.fair or ticket.tenant.stands(now, self.wait_s))
+        ticket.until = now + (self.wait_s * STANDING if is_short else self.wait_s)
+        if self.fair and not ticket.tenant.tickets:
+            ticket.tenant.empty_at = now
         crowd = self.crowd
         crowd += TOKEN
         ticket._open += TOKEN  # nothing can come between these two lines: who is open is counted

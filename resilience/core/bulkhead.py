@@ -34,8 +34,9 @@ import attrs
 
 from ..errors import BulkheadFullError
 from .callable_identity import by_identity
-from .checks import callable_or_none, number, strict
+from .checks import number, strict
 from .locks import Lock
+from .references import as_function, function_in_file, function_or_none
 
 
 @strict
@@ -60,7 +61,8 @@ class Bulkhead:
     max_wait: float = attrs.field(default=0.0, kw_only=True, validator=number(least=0, most=86_400.0))
     max_queue: int = attrs.field(default=1000, kw_only=True, validator=number(least=1, most=1_000_000, whole=True))
     fair_by: Callable[..., Hashable] | None = attrs.field(
-        default=None, kw_only=True, validator=callable_or_none, eq=by_identity)
+        default=None, kw_only=True, converter=as_function, validator=function_or_none, eq=by_identity,
+        metadata=function_in_file())
 
 
 TOKEN: Final = (None,)  # what is added to a sack for one call that ended

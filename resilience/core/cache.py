@@ -33,9 +33,9 @@ import attrs
 
 from ..errors import ConfigError
 from .callable_identity import by_identity
-from .checks import as_classes, callable_or_none, flag, number, one_of, ordinary_exceptions, strict
+from .checks import as_classes, flag, number, one_of, ordinary_exceptions, strict
 from .locks import Lock
-from .references import FUNCTION, as_function, function_or_none, in_file
+from .references import as_function, function_in_file, function_or_none
 
 _LOOKS: Final = 2  # more than the one that comes: so the expired ones are caught up with
 _ATTEMPTS: Final = 10  # to refresh an answer, at most, until it expires
@@ -72,7 +72,9 @@ class Cache:
     ttl: float | None = attrs.field(default=60.0, validator=number(above=0, most=_YEAR_S, optional=True))
     max_size: int = attrs.field(default=1024, validator=number(least=1, most=10_000_000, whole=True))
     scope: Literal["shared", "request"] = attrs.field(default="shared", validator=one_of("shared", "request"))
-    by: Callable[..., Hashable] | None = attrs.field(default=None, validator=callable_or_none, eq=by_identity)
+    by: Callable[..., Hashable] | None = attrs.field(
+        default=None, converter=as_function, validator=function_or_none, eq=by_identity,
+        metadata=function_in_file())
     cache_none: bool = attrs.field(default=False, validator=flag)
     cache_exceptions: tuple[type[Exception], ...] = attrs.field(
         default=(), converter=as_classes, validator=ordinary_exceptions)
@@ -80,7 +82,7 @@ class Cache:
     refresh_ahead: float = attrs.field(default=0.0, validator=number(least=0, most=_YEAR_S))
     copy: Callable[[Any], Any] | None = attrs.field(
         default=None, converter=as_function, validator=function_or_none, eq=by_identity,
-        metadata=in_file(str | None, FUNCTION))
+        metadata=function_in_file())
 
     def __attrs_post_init__(self) -> None:
         if self.refresh_ahead and (self.ttl is None or self.refresh_ahead >= self.ttl):

@@ -13,16 +13,18 @@ from typing import Any, Final
 
 import attrs
 
+from ..errors import ConfigError
 from .callable_identity import by_identity
 from .callbacks import GIVE_PLAIN, call_back, is_plain
 from .checks import Check, number
 from .outcome import BUSY, REJECTED
 from .plain_numbers import bare_number, is_number
 from .rate_limit_queue import CellRateState, Reservation
+from .references import FUNCTION, Written, found
 
 Cost = float | Callable[..., float]
 
-IN_FILE: Final = number(least=0, most=1_000_000_000)
+_UNITS: Final = number(least=0, most=1_000_000_000)
 #: Of these outcomes nothing was spent.
 FREE: Final = (REJECTED, BUSY)
 
@@ -34,19 +36,45 @@ class CostCheck(Check):
     @property
     def wanted(self) -> str:
         """The words for what is accepted, which follow "must be" in a message."""
-        return f"callable, or {IN_FILE.wanted}"
+        return f"callable, or {_UNITS.wanted}"
 
     def accepts(self, value: Any) -> bool:
         """Whether *value* is one of them."""
-        return is_plain(value) if callable(value) else IN_FILE.accepts(value)
+        return is_plain(value) if callable(value) else _UNITS.accepts(value)
 
     def kept(self, value: Any) -> Any:
         """The number alone, or the function."""
         return value if callable(value) else bare_number(value)
 
+    def __call__(self, instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        """As every check does, but a name for which nothing was found is said to be that."""
+        if isinstance(value, str) and ":" in value:
+            found(value, attribute.name)
+        super().__call__(instance, attribute, value)
+
     def hint(self, value: Any) -> str:
         """What to write instead of a coroutine function or a generator."""
         return GIVE_PLAIN if callable(value) else ""
+
+
+@attrs.frozen
+class WrittenCost(Written):
+    """What a file may write for a cost: a number of units, or where the function is."""
+
+    @property
+    def json_schema(self) -> dict[str, Any]:
+        """The keywords of JSON Schema for what is accepted."""
+        return {**super().json_schema, **_UNITS.json_schema}
+
+    def __call__(self, _: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        """Raise ConfigError for anything else."""
+        if isinstance(value, str):
+            super().__call__(_, attribute, value)
+        elif (mistake := _UNITS.mistake(value)) is not None:
+            raise ConfigError(f'{mistake}; or write "module:name" of a function', attribute.name)
+
+
+IN_FILE: Final = WrittenCost(FUNCTION.pattern, f"{_UNITS.wanted}, or {FUNCTION.what} of a function", is_list=False)
 
 
 def same_cost(value: Any) -> Any:

@@ -8,8 +8,9 @@ from typing import Any
 import attrs
 
 from .callable_identity import by_identity
-from .checks import callable_or_none, flag, number, strict
+from .checks import flag, number, strict
 from .rate_cost import IN_FILE, Cost, CostCheck, same_cost
+from .references import as_function, function_in_file, function_or_none, in_file
 
 
 @strict
@@ -43,13 +44,15 @@ class RateLimit:
         default=None, kw_only=True, validator=number(least=1, most=1_000_000_000, whole=True, optional=True))
     max_wait: float = attrs.field(default=0.0, kw_only=True, validator=number(least=0, most=86_400))
     by: Callable[..., Hashable] | None = attrs.field(
-        default=None, kw_only=True, validator=callable_or_none, eq=by_identity)
+        default=None, kw_only=True, converter=as_function, validator=function_or_none, eq=by_identity,
+        metadata=function_in_file())
     max_keys: int = attrs.field(default=10_000, kw_only=True, validator=number(least=1, most=1_000_000, whole=True))
     adaptive: bool = attrs.field(default=False, kw_only=True, validator=flag)
-    cost: Cost = attrs.field(default=1, kw_only=True, validator=CostCheck(), eq=same_cost,
-                             metadata={"in_file": float, "in_file_check": IN_FILE})
+    cost: Cost = attrs.field(default=1, kw_only=True, converter=as_function, validator=CostCheck(), eq=same_cost,
+                             metadata=in_file(float | str, IN_FILE))
     true_cost: Callable[[Any], float] | None = attrs.field(
-        default=None, kw_only=True, validator=callable_or_none, eq=by_identity)
+        default=None, kw_only=True, converter=as_function, validator=function_or_none, eq=by_identity,
+        metadata=function_in_file())
 
     @property
     def emission_interval(self) -> float:

@@ -113,6 +113,11 @@ EXCEPTIONS_OR_CODES: Final = Written(rf"^(({_DOTTED}:)?{_DOTTED}|{_CODES})$",
 STATUSES: Final = Written(rf"^{_CODES}$", 'status codes such as 503, "5xx" or "500-504"', codes=True)
 
 
+def function_in_file() -> Mapping[str, Any]:
+    """Metadata of a field that is a function, or None: a file writes "module:name"."""
+    return in_file(str | None, FUNCTION)
+
+
 def in_file(kind: Any, check: Written) -> Mapping[str, Any]:
     """Metadata of a field that a file writes in another way than code does.
 

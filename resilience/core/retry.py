@@ -35,7 +35,7 @@ from .checks import (
     wrong_kind,
 )
 from .exception_groups import holds, matches
-from .references import FUNCTION, as_function, function_or_none, in_file
+from .references import as_function, function_in_file, function_or_none
 
 
 def budget_or_none(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -113,7 +113,7 @@ class Retry:
     hold_bytes: int = attrs.field(default=0, validator=number(least=0, most=2**30, whole=True))
     hold_size: Callable[[Any], float] | None = attrs.field(
         default=None, converter=as_function, validator=function_or_none, eq=by_identity,
-        metadata=in_file(str | None, FUNCTION))
+        metadata=function_in_file())
 
     def __attrs_post_init__(self) -> None:
         if self.base > self.max_delay:

@@ -30,7 +30,7 @@ from ..errors import ConfigError
 from .callable_identity import by_identity
 from .callbacks import call_back
 from .checks import number, strict
-from .references import FUNCTION, as_function, function_or_none, in_file
+from .references import as_function, function_in_file, function_or_none
 
 _DAY_S: Final = 86_400.0
 
@@ -62,7 +62,7 @@ class StreamTimeout:
     window: float = attrs.field(default=10.0, validator=number(above=0, most=_DAY_S))
     progress: Callable[[Any], object] | None = attrs.field(
         default=None, converter=as_function, validator=function_or_none, eq=by_identity,
-        metadata=in_file(str | None, FUNCTION))
+        metadata=function_in_file())
 
     def __attrs_post_init__(self) -> None:
         if self.first_item is self.between_items is self.total is self.min_rate is None:
@@ -132,11 +132,20 @@ class StreamMeter:
         self.limit = min(self._due, self._total, self._rate_due()) - own
         return self.limit
 
-    def ran_out(self, items: int) -> tuple[str, float]:
-        """Return which clock runs out first if no item comes after these *items*, and its seconds."""
+    @property
+    def missed(self) -> str:
+        """What did not come when a clock between items runs out: an "item", or "progress" where not each item is."""
+        return "item" if self._policy.progress is None else "progress"
+
+    def ran_out(self, has_begun: bool) -> tuple[str, float]:
+        """Return which clock runs out first if no item comes now, and its seconds.
+
+        Args:
+            has_begun: Whether an item has come; of a meter that ``counts`` it knows better.
+        """
         policy, rate_due = self._policy, self._rate_due()
         if self._due <= min(self._total, rate_due):
-            has_begun = self._has_begun if self.counts else items > 0
+            has_begun = self._has_begun if self.counts else has_begun
             if has_begun or policy.first_item is None:
                 return "between_items" if has_begun else "first_item", self.idle
             return "first_item", policy.first_item

@@ -3,8 +3,8 @@
 A plain line goes by who came first. A fair line goes by whose turn it is. Each place that a tenant gets moves it to the
 next round, and whoever waits in the lowest round is next: the least served first, which is start-time fair queueing
 (Goyal and others, 1996) for places that cost the same. So a tenant that asks a hundred times as often as the others
-waits a hundred times, and takes nothing from them. A waiter may stay for a few milliseconds only
-(core.admission_queue), so that a tenant of few calls often has nobody waiting when its turn comes. It keeps up to
+waits a hundred times, and takes nothing from them. A waiter may stay for so short a time
+(core.admission_queue) that a tenant of few calls has nobody waiting when its turn comes. It keeps up to
 CREDIT turns that it has missed, and gets them when it is there. One that is new, or was forgotten, begins in
 the round that is being served.
 
@@ -108,13 +108,19 @@ class Tenant:
     Attributes:
         tickets: The oldest first.
         round: Of its next turn.
+        empty_at: When nobody of it waited last, seconds.
     """
 
-    __slots__ = ("round", "tickets")
+    __slots__ = ("empty_at", "round", "tickets")
 
     def __init__(self, number: int) -> None:
         self.tickets: OrderedDict[Ticket, None] = OrderedDict()
         self.round = number
+        self.empty_at = 0.0
+
+    def stands(self, now: float, wait_s: float) -> bool:
+        """Whether somebody of it has waited at any moment for as long as one may wait."""
+        return bool(self.tickets) and now - self.empty_at >= wait_s
 
 
 class FairQueue(WaitingQueue):

@@ -15,6 +15,7 @@ from ..engine.callables import flavour_of, name_of, place_of
 from ..engine.kit import Kit
 from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError
+from ..policies.contradictions import check_agreement
 from ..policies.order import kit_of, setting_kits
 from ..policies.settings import Settings
 from ..policies.shadow import Shadow
@@ -162,6 +163,7 @@ class Declaration:
             kit.check_needs(policy, key)
             if kit.suits is not None:
                 kit.suits(policy, self, flavour, key)
+        check_agreement(key, self, {})
 
     def above(self, inner: Declaration, fn: Any) -> Declaration:
         """Put this declaration on top of *inner*, both of the function *fn*, and return them as one."""

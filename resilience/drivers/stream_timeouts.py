@@ -45,13 +45,14 @@ class StreamWatch:
         cancelling: What its ``cancelling()`` was when it began to wait.
         since: When it did, on the loop's clock.
         limit: Seconds that it may wait.
+        has_begun: An item has come, if only to be held back.
         is_steady: Of the next item there is nothing to note but that nobody waits for it any more.
         armed: When the timer fires; infinite: there is none.
         loop: The event loop.
     """
 
     __slots__ = ("_cut", "_end", "_fired", "_is_awry", "_key", "_meter", "_own", "_place", "_refused", "_timer",
-                 "armed", "cancelling", "is_steady", "limit", "loop", "since", "task")
+                 "armed", "cancelling", "has_begun", "is_steady", "limit", "loop", "since", "task")
 
     def __init__(self, key: str, meter: StreamMeter) -> None:
         self._key, self._meter = key, meter
@@ -64,7 +65,7 @@ class StreamWatch:
         self.armed = inf
         self.limit = meter.limit
         self._own = 0.0
-        self.is_steady = False
+        self.has_begun = self.is_steady = False
         self._is_awry = False  # this step was cancelled by us, or runs under a deadline of its caller
         self._timer: asyncio.TimerHandle | None = None
         self._place: Watch | None = None  # in a FIFO, which has the timer
@@ -101,7 +102,7 @@ class StreamWatch:
                 self._timer.cancel()
                 self.armed = inf
         else:
-            self.limit, self.is_steady = self._meter.idle, True
+            self.limit, self.has_begun, self.is_steady = self._meter.idle, True, True
 
     def arm(self) -> None:
         """Set the timer for the end of this wait.
@@ -240,8 +241,12 @@ class StreamWatch:
         self.task.cancel()
 
     def _late(self, items: int) -> StreamTimeoutError:
-        clock, seconds = self._meter.ran_out(items)
-        return StreamTimeoutError(self._key, seconds, clock, items)
+        return _late(self._key, self._meter, items, self.has_begun)
+
+
+def _late(key: str, meter: StreamMeter, items: int, has_begun: bool) -> StreamTimeoutError:
+    clock, seconds = meter.ran_out(has_begun)
+    return StreamTimeoutError(key, seconds, clock, items, meter.missed)
 
 
 def _cut(key: str, waited: float, items: int) -> DeadlineExceededError:
@@ -306,8 +311,7 @@ class StreamGauge:
             StreamTimeoutError: A clock had run out by then.
         """
         if own >= self._ends:
-            clock, seconds = self._meter.ran_out(items)
-            raise StreamTimeoutError(self._key, seconds, clock, items)
+            raise _late(self._key, self._meter, items, items > 0)
         self._ends = own + self._meter.arrived(item, own)
 
 

@@ -324,13 +324,13 @@ def _said(word: Any) -> Verdict | None:
 def speaks_of(rules: Iterable[Any], error: BaseException) -> bool:
     """Whether one of *rules*, each a class, a function or the name of either, means *error*."""
     for rule in rules:
-        meant = _looked_up(rule) if isinstance(rule, str) else rule
+        meant = imported(rule) if isinstance(rule, str) else rule
         if is_a(error, meant) if isinstance(meant, type) else callable(meant) and meant(error):
             return True
     return False
 
 
-def _looked_up(reference: str) -> Any:
+def imported(reference: str) -> Any:
     """What "module:Name" stands for; None while the module is not imported, or if it is a status code.
 
     Raises:

@@ -32,6 +32,7 @@ from typing import Any, Final
 
 import attrs
 
+from ..core.http_status import HttpStatus
 from ..engine.kit import Kit
 from ..errors import ConfigError
 from .adaptive_limit import ADAPTIVE_LIMIT
@@ -171,4 +172,6 @@ def _no_policy(value: Any) -> str:
                f"{type(value).__name__}"
     if isinstance(value, type) and value in _by_policy:
         return f"pass a policy, {value.__name__}(...), not the class {value.__name__}"
+    if isinstance(value, HttpStatus):
+        return "pass what judges by it, as in Pipeline(FailureRules(status=http_status()))"
     return f"policies are values such as Timeout(0.5) or CircuitBreaker(), not {value!r}"

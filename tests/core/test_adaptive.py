@@ -30,11 +30,11 @@ TABLE = [
     ("loss_tolerance", [-0.1, 1, *NOT_A_NUMBER], "at least 0 and at most 0.99"),
     ("slow_call", [0, -1, "1", True, math.nan], "above 0 or None"),
     ("count_failures", [0, 1, None, "yes"], "True or False"),
-    ("priorities", [0, "f", [], True], "callable or None"),
+    ("priorities", [0, [], True], "callable or None"),
     ("reserved", [-0.1, 1, *NOT_A_NUMBER], "at least 0 and at most 0.99"),
     ("max_queue", [-1, 1.5, 10**7, *NOT_A_NUMBER], "whole number at least 0"),
     ("max_queue_for", [0, -1, *NOT_A_NUMBER], "above 0"),
-    ("fair_by", [0, "f", [], True], "callable or None"),
+    ("fair_by", [0, [], True], "callable or None"),
 ]
 
 

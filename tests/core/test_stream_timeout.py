@@ -14,10 +14,10 @@ def meter(**fields):
 
 def test_the_first_item_has_a_time_of_its_own_or_that_of_all_others():
     one = meter(first_item=5.0, between_items=1.0, total=9.0)
-    assert (5.0, ("first_item", 5.0)) == (one.limit, one.ran_out(0))
-    assert (1.0, ("between_items", 1.0)) == (one.arrived("a", 4.0), one.ran_out(1))
+    assert (5.0, ("first_item", 5.0)) == (one.limit, one.ran_out(False))
+    assert (1.0, ("between_items", 1.0)) == (one.arrived("a", 4.0), one.ran_out(True))
     other = meter(between_items=1.0)
-    assert (1.0, ("first_item", 1.0), ("between_items", 1.0)) == (other.limit, other.ran_out(0), other.ran_out(1))
+    assert (1.0, ("first_item", 1.0), ("between_items", 1.0)) == (other.limit, other.ran_out(False), other.ran_out(True))
 
 
 def test_without_a_limit_between_items_a_stream_may_pause_for_ever():
@@ -36,15 +36,15 @@ def test_a_meter_need_not_hear_of_items_where_only_the_last_wait_matters():
 def test_the_whole_runs_out_however_the_items_come():
     one = meter(between_items=2.0, total=5.0)
     assert (2.0, 2.0, 1.0) == (one.limit, one.arrived("a", 3.0), one.arrived("b", 4.0))
-    assert ("total", 5.0) == one.ran_out(2)
+    assert ("total", 5.0) == one.ran_out(True)
     assert -1.0 == one.arrived("c", 6.0)
 
 
 def test_what_is_no_progress_stops_no_clock():
     one = meter(first_item=3.0, between_items=2.0, progress=lambda item: item != "ping")
-    assert (1.0, ("first_item", 3.0)) == (one.arrived("ping", 2.0), one.ran_out(1))
+    assert (1.0, ("first_item", 3.0)) == (one.arrived("ping", 2.0), one.ran_out(True))
     assert 2.0 == one.arrived("a", 2.5)
-    assert (0.5, ("between_items", 2.0)) == (one.arrived("ping", 4.0), one.ran_out(3))
+    assert (0.5, ("between_items", 2.0)) == (one.arrived("ping", 4.0), one.ran_out(True))
 
 
 @pytest.mark.parametrize(("answer", "counts"), [
@@ -58,7 +58,7 @@ def test_progress_is_a_number_above_0_or_what_is_true(answer, counts):
 def test_too_little_in_a_window_runs_out_at_its_end():
     one = meter(min_rate=2.0, window=1.0)
     assert inf == one.limit
-    assert (1.0, ("min_rate", 1.0)) == (one.arrived("a", 10.0), one.ran_out(1))  # until 11, one more is needed
+    assert (1.0, ("min_rate", 1.0)) == (one.arrived("a", 10.0), one.ran_out(True))  # until 11, one more is needed
     assert 1.5 == one.arrived("b", 10.5)  # enough until 11; the next window, until 12, would be empty
     assert 1.0 == one.arrived("c", 11.0)  # which is in the next
     assert 1.5 == one.arrived("d", 11.5)
@@ -73,10 +73,10 @@ def test_the_rate_adds_up_what_progress_returns():
 
 
 def test_of_several_that_run_out_at_once_the_first_of_the_table_is_named():
-    assert ("first_item", 1.0) == meter(first_item=1.0, total=1.0).ran_out(0)
+    assert ("first_item", 1.0) == meter(first_item=1.0, total=1.0).ran_out(False)
     one = meter(total=2.0, min_rate=5.0, window=1.0)
     one.arrived("a", 1.0)
-    assert ("total", 2.0) == one.ran_out(1)
+    assert ("total", 2.0) == one.ran_out(True)
 
 
 @pytest.mark.parametrize(("fields", "option"), [
@@ -109,4 +109,4 @@ def test_what_comes_as_a_window_of_too_little_ends_is_too_late():
     meter = StreamMeter(StreamTimeout(min_rate=1.0, window=10.0, progress=float))
     assert meter.arrived(1, 0.0) == 10.0
     assert meter.arrived(20, 10.0) == 0.0
-    assert meter.ran_out(2) == ("min_rate", 10.0)
+    assert meter.ran_out(True) == ("min_rate", 10.0)

@@ -18,8 +18,8 @@ def mistakes(tables):
 
 
 @pytest.mark.parametrize(("policy", "field", "code"), [
-    ("retry", "on", "Retry(on=...)"), ("cache", "by", "Cache(by=...)"), ("rate_limit", "by", "RateLimit(by=...)"),
-    ("max_concurrent", "fair_by", "Bulkhead(fair_by=...)"), ("hedge", "budget", "Hedge(budget=...)")])
+    ("retry", "on", "Retry(on=...)"), ("cache", "cache_exceptions", "Cache(cache_exceptions=...)"),
+    ("retry", "on_result", "Retry(on_result=...)"), ("hedge", "budget", "Hedge(budget=...)")])
 @pytest.mark.parametrize("place", [("defaults",), ("groups", "shop"), ("commands", "stock"), ("guards", "json:dumps")])
 def test_a_field_that_toml_cannot_say_is_said_to_belong_into_the_code(place, policy, field, code):
     tables = {policy: {field: ["OSError"]}}
