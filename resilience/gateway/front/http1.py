@@ -285,12 +285,10 @@ class Http1Connection(asyncio.Protocol):
         if self.gone:
             return False
         if not self.pipeline.waiting:
-            if self._eof:
-                return False
             if self.pipeline.refusal is not None:
                 self._answer_refusal()
                 return False
-            if front.draining:
+            if self._eof or front.draining:
                 return False
             self.deadline = front.loop.time() + (
                 front.settings.header_timeout if self.pipeline.has_begun else front.settings.keep_alive_timeout)
