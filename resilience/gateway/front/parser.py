@@ -219,10 +219,10 @@ class RequestParser:
     def _bound(self, body: Incoming | None, before: int) -> None:
         """Refuse a head, or what is around the chunks of a *body*, that grows without end."""
         if self.incoming is None:
-            if not self._completed:
-                self._head_bytes += self._fed
-                if self._head_bytes > self._max_head_bytes:
-                    self._too_large()
+            # Of a head that begins behind another request, nobody knows how much has come: it is measured in the end.
+            self._head_bytes += 1 if self._completed or body is not None else self._fed
+            if self._head_bytes > self._max_head_bytes:
+                self._too_large()
         elif self.incoming is body and body is not None:
             body.excess = max(0, body.excess + self._fed - (_weight(body) - before))
             if body.excess > MAX_CHUNK_EXCESS:
@@ -300,7 +300,7 @@ class RequestParser:
         if version not in ("1.1", "1.0"):
             self._refuse(Refusal(400, _VERSION.detail) if version == "0.9" else _VERSION)
         self._completed = True
-        if self._head_bytes + self._fed > self._max_head_bytes:
+        if self._head_bytes or self._fed > self._max_head_bytes:
             self._check_size()
         if len(url) > MAX_TARGET_BYTES or len(headers) > self._max_headers:
             self._too_large()
