@@ -10,15 +10,31 @@ from __future__ import annotations
 
 import logging
 import weakref
-from typing import Final
+from typing import Final, Protocol
 
 #: More are of no use, and some programs count up to their limit.
 _MOST: Final = 1 << 20
 #: What a process opens of its own, and connections to a few services.
 _LEAST_RESERVE: Final = 64
-#: The listeners of this process that take connections in.
-LISTENING: Final = weakref.WeakSet[object]()
 _logger = logging.getLogger("resilience.gateway")
+
+
+class Sharing(Protocol):
+    """Whoever takes connections in, and shares the open files with all others that do."""
+
+    def find_room(self) -> None:
+        """Ask room_for() anew."""
+
+
+#: Those of this process.
+_LISTENING: Final = weakref.WeakSet[Sharing]()
+
+
+def share_open_files(who: Sharing, *, listens: bool) -> None:
+    """Say whether *who* takes connections in from now on; all that do are asked to find out how much room there is."""
+    (_LISTENING.add if listens else _LISTENING.discard)(who)
+    for each in list(_LISTENING):
+        each.find_room()
 
 
 def room_for(connections: int, listeners: int = 0) -> int:
@@ -36,7 +52,7 @@ def room_for(connections: int, listeners: int = 0) -> int:
     if limit == resource.RLIM_INFINITY:
         return connections
     room = limit - max(_LEAST_RESERVE, limit // 4)
-    return min(connections, max(1, room // max(1, listeners or len(LISTENING))))
+    return min(connections, max(1, room // max(1, listeners or len(_LISTENING))))
 
 
 def allow_open_files(connections: int, listeners: int = 1) -> None:

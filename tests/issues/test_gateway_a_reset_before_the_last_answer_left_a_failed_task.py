@@ -22,6 +22,9 @@ class ResetTransport:
     def write(self, data: bytes) -> None:
         self.written += data
 
+    def can_write_eof(self) -> bool:
+        return True
+
     def write_eof(self) -> None:
         raise OSError(107, "Transport endpoint is not connected")
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from resilience.gateway.front import front as fronts
-from resilience.gateway.front.http1 import PROBE_AGAIN_S, Http1Connection
+from resilience.gateway.front.http1 import Http1Connection
+from resilience.gateway.front.http1_exchange import PROBE_AGAIN_S
 from resilience.gateway.messages.inbound import Inbound
 from tests.gateway.front.serving import eventually, serving
 

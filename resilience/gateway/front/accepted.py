@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import attrs
 
@@ -11,9 +12,9 @@ from .client_certificate import client_certificate
 from .proxy_protocol import Proxied
 
 
-@attrs.frozen
+@attrs.define
 class Accepted:
-    """What is known of an accepted connection.
+    """What is known of an accepted connection. Not to be changed.
 
     Attributes:
         scheme: "http" or "https".
@@ -33,11 +34,15 @@ class Accepted:
     def over(cls, transport: asyncio.BaseTransport, proxied: Proxied | None) -> Accepted:
         """The connection of a *transport*, with the ends that a proxy before it has told, if one has."""
         if proxied is None:
-            client, server = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+            client, server = _end(transport.get_extra_info("peername")), _end(transport.get_extra_info("sockname"))
         else:
             client, server = proxied.client, proxied.server
-        client, server = (each[:2] if isinstance(each, tuple) else None for each in (client, server))
         tls = transport.get_extra_info("ssl_object")
         if tls is None:
             return cls("http", client, server)
         return cls("https", client, server, client_certificate(tls), tls.selected_alpn_protocol())
+
+
+def _end(name: Any) -> tuple[str, int] | None:
+    """Address and port of what a socket is called; that of a Unix socket has none."""
+    return name[:2] if isinstance(name, tuple) else None

@@ -40,6 +40,8 @@ class Front:
         is_leaving: Whether clients are asked to send their next requests elsewhere; requests are served as ever.
         draining: Whether no more requests are wanted.
         failed_handshakes: Connections that came to nothing before their first request could come, by the reason.
+        most_connections: How many may be open: as its settings say, or fewer, if the process may open no more files.
+        date: The value of a Date header; up to date while there are connections, but for a quarter of a second.
     """
 
     def __init__(self, serve: Serve, settings: GatewaySettings, loop: asyncio.AbstractEventLoop,
@@ -64,8 +66,9 @@ class Front:
         self.failed_handshakes: dict[str, int] = {}
         self._connections: set[Http1Connection | Http2Connection] = set()
         self._sweeping = False
-        self._date, self._date_at = b"", -1
+        self.date, self._date_at = b"", -1
         self._empty: asyncio.Future[None] | None = None
+        self.find_room()
 
     def succeed(self, front: Front) -> None:
         """Count the clients of another *front*, whose place this one takes, as its own: no limit is refilled."""
@@ -77,10 +80,9 @@ class Front:
         """How many are open."""
         return len(self._connections)
 
-    @property
-    def most_connections(self) -> int:
-        """How many may be open: as its settings say, or fewer, if the process may have no more files open."""
-        return room_for(self.settings.max_connections)
+    def find_room(self) -> None:
+        """Find out how many connections may be open."""
+        self.most_connections = room_for(self.settings.max_connections)
 
     def refresh(self) -> None:
         """Take over the settings that are in force; each new connection asks for this."""
@@ -89,6 +91,7 @@ class Front:
             self.settings, self.clients = settings, ClientAddresses.behind(settings.trusted_proxies)
             self._patience.timeout = settings.client_timeout
             self._configure_peers()
+            self.find_room()
 
     async def taken(self, writable: asyncio.Future[None], transport: asyncio.Transport) -> None:
         """Wait until a client has taken enough of what it was sent for *writable* to come to an end.
@@ -118,8 +121,7 @@ class Front:
         """Take a new connection in; whether it may stay. leave() must follow either way."""
         self._connections.add(connection)
         if not self._sweeping:
-            self._sweeping = True
-            self.loop.call_later(SWEEP_EVERY_S, self._sweep)
+            self._sweep()
         return len(self._connections) <= self.most_connections
 
     def leave(self, connection: Http1Connection | Http2Connection) -> None:
@@ -141,21 +143,16 @@ class Front:
             self._refused(RefusedRequest(head, status, refusal.reason, len(body)))
         return status, headers, body
 
-    def date(self) -> bytes:
-        """The value of a Date header."""
-        now = int(time.time())
-        if now != self._date_at:
-            self._date, self._date_at = formatdate(now, usegmt=True).encode(), now
-        return self._date
-
     def _sweep(self) -> None:
-        now = self.loop.time()
+        now, date = self.loop.time(), int(time.time())
+        if date != self._date_at:
+            self.date, self._date_at = formatdate(date, usegmt=True).encode(), date
+        self.find_room()
         for connection in [each for each in self._connections if each.deadline <= now]:
             connection.expire(now)
-        if self._connections:
+        self._sweeping = bool(self._connections)
+        if self._sweeping:
             self.loop.call_later(SWEEP_EVERY_S, self._sweep)
-        else:
-            self._sweeping = False
 
     def send_away(self) -> None:
         """Ask clients to send their next requests elsewhere: on other connections."""

@@ -1,7 +1,7 @@
 """One client's connection: HTTP/1.1 on an asyncio transport. Its requests are Http1Exchanges.
 
 The first request makes one task, which serves this and all that follow, one after the other, until the connection ends.
-Requests that come meanwhile wait in a queue, and when many do, or a body is not taken, no more is read.
+Requests that come meanwhile wait for their turn (pipeline.py).
 
 Who ends what:
 
@@ -23,7 +23,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
 from math import inf
 from typing import TYPE_CHECKING, Final, cast
 
@@ -31,22 +30,19 @@ from ..messages.inbound import ClientGoneError
 from ..messages.problem import Problem
 from ..messages.tunnel import TunnelEnd
 from .accepted import Accepted
-from .answer import CONTINUE, AnswerHead
+from .answer import AnswerHead
 from .http1_exchange import Http1Exchange
 from .http2 import PREFACE, Http2Connection
-from .parser import Incoming, RequestParser
 from .peers import Peer
+from .pipeline import Pipeline
 from .proxy_protocol import Proxied
 from .read_progress import ReadProgress
-from .refusal import SHUTTING_DOWN, Refusal
+from .refusal import SHUTTING_DOWN, SLOW_HEAD, TOO_MANY_CONNECTIONS
 
 if TYPE_CHECKING:
     from .front import Front
 
-HIGH_WATER: Final = 128 * 1024  # of a body that is not taken
-MAX_WAITING: Final = 4  # requests that wait while more is read
 PROBE_S: Final = 0.25
-PROBE_AGAIN_S: Final = 1.0
 LINGER_S: Final = 2.0
 FIRST_REQUEST_S: Final = 0.5  # once the front drains
 _logger = logging.getLogger("resilience.gateway")
@@ -58,6 +54,7 @@ class Http1Connection(asyncio.Protocol):
     Attributes:
         front: Has it.
         peer: Whom it counts for.
+        pipeline: Its requests that wait.
         deadline: When expire() is due.
         transport: Its own, from connection_made() on.
         gone: Whether the connection is lost.
@@ -65,26 +62,20 @@ class Http1Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_can_half_close", "_closing", "_cut", "_eof", "_exchange", "_heard", "_last", "_lingers", "_parser", "_paused",
-        "_probed", "_proxied", "_queue", "_served", "_taking", "_task", "_waiter", "deadline", "front", "gone", "peer",
-        "transport", "writable")
+        "_closing", "_cut", "_eof", "_exchange", "_heard", "_last", "_lingers", "_proxied", "_served", "_taking",
+        "_task", "_waiter", "deadline", "front", "gone", "peer", "pipeline", "transport", "writable")
 
     def __init__(self, front: Front, proxied: Proxied | None = None) -> None:
         front.refresh()
         self.front, self._proxied = front, proxied
         self.peer = Peer(front.peers)
-        self._parser = RequestParser(
-            self, max_head_bytes=front.settings.max_header_bytes, max_headers=front.settings.max_headers)
-        self._queue: deque[Incoming] = deque()
         self._exchange: Http1Exchange | None = None
         self._task: asyncio.Task[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self.writable: asyncio.Future[None] | None = None
-        self.gone = self._eof = self._paused = self._last = self._closing = self._lingers = False
-        self._cut = self._probed = False
+        self.gone = self._eof = self._last = self._closing = self._lingers = self._cut = False
         self._served = 0
-        self.transport: asyncio.Transport = cast("asyncio.Transport", None)  # until connection_made()
-        self._can_half_close = True
+        self.transport = cast("asyncio.Transport", None)  # until connection_made()
         self._taking: ReadProgress | None = None  # while it has client_timeout to take what was sent
         self._heard = b""  # while it may become the preface of HTTP/2
         self.deadline = inf
@@ -94,14 +85,14 @@ class Http1Connection(asyncio.Protocol):
     @property
     def is_idle(self) -> bool:
         """Whether no request is under way, or waits."""
-        return self._exchange is None and not self._queue
+        return self._exchange is None and not self.pipeline.waiting
 
     def send_away(self) -> None:
         """Nothing is to be done: keep() looks whether the front is leaving."""
 
     def drain(self) -> None:
         """Close it if it is idle; else it closes after its next answer."""
-        if self.is_idle and not self._parser.has_begun:
+        if self.is_idle and not self.pipeline.has_begun:
             if self._task is None:
                 self.deadline = min(self.deadline, self.front.loop.time() + FIRST_REQUEST_S)
             else:
@@ -119,70 +110,54 @@ class Http1Connection(asyncio.Protocol):
         """The deadline has passed."""
         self.deadline = inf
         if self._closing or (self._exchange is None and self.writable is not None):
-            if self._taking is None and self.transport.is_closing():
-                self._await_taking()
-            elif self._taking is not None and self._taking.goes_on():
+            if self._taking is not None and self._taking.goes_on():
                 self.deadline = now + self.front.settings.client_timeout
             else:
                 self._abort()
         elif self._eof:
-            self._probe(now)
-        elif self._parser.has_begun:
-            self._parser.refusal = Refusal(408, "the request's head did not come in time", reason="slow_head")
+            wait = None if self._exchange is None else self._exchange.probe()
+            if wait is None:
+                self._abort()
+            else:
+                self.deadline = now + wait
+        elif self.pipeline.has_begun:
+            self.pipeline.refusal = SLOW_HEAD
             self._refuse()
         else:
             self._close()
-
-    def _probe(self, now: float) -> None:
-        """The client has sent all that it will; find out whether it still reads."""
-        exchange = self._exchange
-        # A client that is gone answers the first probe by a reset, which only the next one meets.
-        is_first = not self._probed and exchange is not None and not exchange.started
-        self.deadline = now + (0.0 if is_first else PROBE_AGAIN_S)
-        self._probed = True
-        if exchange is None:
-            self._abort()
-        elif self.writable is not None:  # it has something to take, and a bound for that
-            return
-        elif exchange.started:
-            if not exchange.writes:  # nothing can be sent in the middle of an answer to find out
-                self._abort()
-            exchange.writes = 0
-        elif exchange.head.version == "1.1":
-            self.transport.write(CONTINUE)
 
     # -- asyncio calls these
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
-        self.transport = cast("asyncio.Transport", transport)
-        parser, front = self._parser, self.front
-        accepted = parser.accepted = Accepted.over(transport, self._proxied)
-        self._can_half_close = accepted.scheme == "http"
+        front, accepted = self.front, Accepted.over(transport, self._proxied)
+        self.transport = transport = cast("asyncio.Transport", transport)
+        self.pipeline = Pipeline(transport, accepted, front.settings)
         self.deadline = front.loop.time() + front.settings.header_timeout
         if not front.enter(self):
             self._abort()
         elif not self.peer.enter(accepted.client[0] if accepted.client else "", front.clients):
-            parser.refusal = Refusal(429, "this address has too many connections", 1, reason="too_many_connections")
+            self.pipeline.refusal = TOO_MANY_CONNECTIONS
             self._refuse()
         elif accepted.protocol == "h2":
             self._hand_over()
 
     def _hand_over(self) -> Http2Connection:
         """Let HTTP/2 have the connection, and what that counts for."""
-        parser, front = self._parser, self.front
-        parser.close()
+        pipeline, front = self.pipeline, self.front
+        pipeline.close()
         front.leave(self)
-        return Http2Connection(front, self.transport, parser.accepted, self.peer, self.deadline)
+        return Http2Connection(front, self.transport, pipeline.accepted, self.peer, self.deadline)
 
     def _may_be_http2(self, data: bytes) -> bool:
         """Whether a connection that has had no request begins with the preface of HTTP/2, as far as it has come."""
-        if data.startswith(PREFACE):
-            self._hand_over().data_received(data)
-        elif PREFACE.startswith(data):
+        if not PREFACE.startswith(data[:len(PREFACE)]) or not self.front.settings.http2:
+            self._heard = b""
+            return False
+        if len(data) < len(PREFACE):
             self._heard = data
         else:
-            return False
+            self._hand_over().data_received(data)
         return True
 
     @property
@@ -195,10 +170,9 @@ class Http1Connection(asyncio.Protocol):
         self.gone = True
         self.front.leave(self)
         self.peer.leave()
-        self._parser.close()
-        writable, self.writable = self.writable, None
-        if writable is not None and not writable.done():
-            writable.set_result(None)
+        self.pipeline.close()
+        if self.writable is not None:
+            self.resume_writing()
         if self._exchange is None or (self._waiter is not None and not self._waiter.done()):
             self._wake()
         else:
@@ -207,44 +181,40 @@ class Http1Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """See asyncio.Protocol."""
         self._eof = True
-        if not self._can_half_close:
+        if not self.transport.can_write_eof():
             return False
         if self._closing:
             self._abort()
             return False
-        if self._parser.incoming is not None:
-            self._parser.incoming.broken = True
-            self._wake()
         if self.is_idle:
             return False
+        self.pipeline.break_off()
+        self._wake()
         self.deadline = self.front.loop.time() + PROBE_S
-        self._probed = False
         return True
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
         if self._closing:
             return
-        parser = self._parser
-        if self._task is None and self.front.settings.http2 and not parser.has_begun:
-            data, self._heard = self._heard + data, b""
-            if data[:1] == b"P" and self._may_be_http2(data):
+        pipeline = self.pipeline
+        if self._task is None and (data[:1] == b"P" or self._heard) and not pipeline.has_begun:
+            data = self._heard + data
+            if self._may_be_http2(data):
                 return
-        parser.feed(data)
-        self._wake()
-        if parser.refusal is not None:
+        pipeline.feed(data)
+        if self._task is not None:
+            self._wake()
+        elif pipeline.waiting:
+            self._task = self.front.loop.create_task(self._run())
+        if pipeline.refusal is not None:
             self._refuse()
-        elif parser.has_begun:
-            if self.is_idle:
-                self._head_begins()
-            self._flow()
-        elif self._paused or len(self._queue) > MAX_WAITING or parser.leftover is not None:
-            self._flow()
-
-    def _head_begins(self) -> None:
-        """Bound the time of a head from its first byte on; of the first head, from when the connection was made."""
-        if self._task is not None and self.deadline > self.front.loop.time() + self.front.settings.header_timeout:
-            self.deadline = self.front.loop.time() + self.front.settings.header_timeout
+        elif pipeline.has_begun:
+            if self._task is not None and self.is_idle:  # the first head is bounded from when the connection was made
+                self.deadline = min(self.deadline, self.front.loop.time() + self.front.settings.header_timeout)
+            pipeline.flow()
+        elif len(pipeline.waiting) > 1 or pipeline.leftover is not None:
+            pipeline.flow()
 
     def pause_writing(self) -> None:
         """See asyncio.Protocol."""
@@ -257,49 +227,25 @@ class Http1Connection(asyncio.Protocol):
         if writable is not None and not writable.done():
             writable.set_result(None)
 
-    def _flow(self) -> None:
-        """Read, or do not, as there is room."""
-        body = self._parser.incoming
-        full = (len(self._queue) > MAX_WAITING or (body is not None and body.buffered > HIGH_WATER)
-                or len(self._parser.leftover or b"") > HIGH_WATER)
-        if full is not self._paused and not self.gone:
-            self._paused = full
-            if full:
-                self.transport.pause_reading()
-            else:
-                self.transport.resume_reading()
-
     # -- requests
-
-    def on_request(self, request: Incoming) -> None:
-        """See Receiver."""
-        request.refusal = self.peer.refusal(self.front.loop.time())
-        self._queue.append(request)
-        if self._task is None:
-            self._task = self.front.loop.create_task(self._run())
 
     def _refuse(self) -> None:
         """Nothing more is read. Answer, after all that came before."""
-        if self._parser.incoming is not None:  # its body is malformed: receive() says so
-            self._parser.incoming.broken = True
-            self._wake()
-        elif self.is_idle:
+        if self.is_idle:
             self._answer_refusal()
-            return
         else:
+            self.pipeline.break_off()  # what is malformed may be a body: receive() says so
+            self.pipeline.stop()
             self._wake()
-        if not self._paused and not self.gone:
-            self._paused = True
-            self.transport.pause_reading()
 
     def _answer_refusal(self) -> None:
-        refusal = self._parser.refusal
+        refusal = self.pipeline.refusal
         assert refusal is not None
         self._closing = True
         if not self.gone:
-            status, headers, body = self.front.refusal_answer(self._parser.refused_head(), refusal, close=True)
+            status, headers, body = self.front.refusal_answer(self.pipeline.refused_head(), refusal, close=True)
             framing = b"content-length: %d\r\nconnection: close\r\n" % len(body)
-            self.transport.write(AnswerHead(status, headers, self.front.date()).bytes(framing, body))
+            self.transport.write(AnswerHead(status, headers, self.front.date).bytes(framing, body))
         self._linger()
 
     async def _run(self) -> None:
@@ -317,12 +263,14 @@ class Http1Connection(asyncio.Protocol):
 
     def _end(self) -> None:
         exchange, self._exchange = self._exchange, None
+        if self.gone:
+            return
         if exchange is not None and exchange.switched:
             self.connection_lost(None)  # the tunnel had the transport since, and has closed it
         elif exchange is not None and not exchange.answered:
             exchange.break_off()
             self._abort()
-        elif self._queue or self._parser.refusal is not None or (
+        elif self.pipeline.waiting or self.pipeline.refusal is not None or (
                 exchange is not None and not exchange.request.complete):
             self._linger()
         else:
@@ -336,17 +284,15 @@ class Http1Connection(asyncio.Protocol):
             await self.writable
         if self.gone:
             return False
-        if not self._queue:
-            if self._eof:
-                return False
-            if self._parser.refusal is not None:
+        if not self.pipeline.waiting:
+            if self.pipeline.refusal is not None:
                 self._answer_refusal()
                 return False
-            if front.draining:
+            if self._eof or front.draining:
                 return False
             self.deadline = front.loop.time() + (
-                front.settings.header_timeout if self._parser.has_begun else front.settings.keep_alive_timeout)
-            while not self._queue:
+                front.settings.header_timeout if self.pipeline.has_begun else front.settings.keep_alive_timeout)
+            while not self.pipeline.waiting:
                 await self.wait()
                 if self.gone or self._closing:
                     return False
@@ -355,16 +301,14 @@ class Http1Connection(asyncio.Protocol):
 
     async def _serve(self) -> None:
         """Serve the next request; what is not answered then will not be."""
-        request = self._queue.popleft()
-        exchange = self._exchange = Http1Exchange(self, request)
-        if self._paused:
-            self._flow()
+        exchange = self._exchange = Http1Exchange(self, self.pipeline.take())
         self._served += 1
         try:
-            if request.refusal is None:
+            refusal = self.peer.refusal(self.front.loop.time())
+            if refusal is None:
                 await self.front.serve(exchange)
             else:
-                await exchange.respond(*self.front.refusal_answer(request.head, request.refusal, close=False))
+                await exchange.respond(*self.front.refusal_answer(exchange.head, refusal, close=False))
         except ClientGoneError:
             self._closing = True
         except Exception:
@@ -373,12 +317,10 @@ class Http1Connection(asyncio.Protocol):
                 await exchange.respond(500, *Problem(500, "the gateway failed", close=True).response())
         if not exchange.answered:
             self._closing = True
-        if self._closing or self._last:
-            return
-        self._parser.pending -= 1
-        self._exchange = None
-        if self._parser.leftover is not None:
-            self._parser.resume()
+        if not self._closing and not self._last:
+            self._exchange = None
+            if self.pipeline.leftover is not None:
+                self.pipeline.resume()
 
     def _wake(self) -> None:
         waiter = self._waiter
@@ -392,11 +334,6 @@ class Http1Connection(asyncio.Protocol):
         if not wanted or self.front.is_leaving or self._served == self.front.settings.max_requests_per_connection:
             self._last = True
         return not self._last
-
-    def body_was_taken(self) -> None:
-        """There is room for more of the body."""
-        if self._paused and self._parser.refusal is None:
-            self._flow()
 
     def cancel(self) -> None:
         """Cancel the task, which serves requests."""
@@ -414,7 +351,7 @@ class Http1Connection(asyncio.Protocol):
         Raises:
             ClientGoneError: There is no such thing to give.
         """
-        leftover = self._parser.leftover
+        leftover = self.pipeline.leftover
         if self.gone or leftover is None:
             raise ClientGoneError
         self._last = True
@@ -426,15 +363,14 @@ class Http1Connection(asyncio.Protocol):
     # -- the end
 
     def _await_taking(self) -> None:
-        """Nothing more is sent before the client has taken what was."""
-        self._taking = ReadProgress(self.transport)
-        self.deadline = self.front.loop.time() + self.front.settings.client_timeout
+        """Nothing more is sent before the client has taken what was. Most have before anybody looks."""
+        self._taking, self.deadline = ReadProgress(self.transport, late=True), 0.0
 
     def _close(self) -> None:
         """Close it once what was written is sent, or after a while."""
         self._closing = True
         if not self.gone:
-            self._taking, self.deadline = None, 0.0  # most are gone before anybody looks
+            self._await_taking()
             self.transport.close()
         self._wake()
 
@@ -448,12 +384,10 @@ class Http1Connection(asyncio.Protocol):
             return
         self._lingers, self._taking = True, None
         self.deadline = self.front.loop.time() + LINGER_S
-        if self._can_half_close:
+        if self.transport.can_write_eof():
             with contextlib.suppress(OSError):  # a client that has reset the connection, which is not noticed yet
                 self.transport.write_eof()
-        if self._paused:
-            self._paused = False
-            self.transport.resume_reading()
+        self.pipeline.go_on()
 
     def _abort(self) -> None:
         self._closing = True

@@ -18,6 +18,7 @@ from .parser import Incoming
 if TYPE_CHECKING:
     from .http1 import Http1Connection
 
+PROBE_AGAIN_S: Final = 1.0
 _RESET: Final = struct.pack("ii", 1, 0)  # close at once, and send nothing more than that
 
 
@@ -29,21 +30,16 @@ class Http1Exchange:
         started: Whether an answer has begun.
         answered: Whether all of an answer was written.
         switched: Whether the connection was given away to a tunnel.
-        writes: Pieces of a streamed answer; whoever looks for new ones may begin to count anew.
     """
 
-    __slots__ = (
-        "_bodyless", "_chunked", "_connection", "_head", "_left", "answered", "head", "hop", "request",
-        "started", "switched", "writes")
+    started = answered = switched = False
+    _chunked = _bodyless = _probed = _wrote = False
+    _head = b""  # of the answer, until something of its body goes with it
+    _left: int | None = None
 
     def __init__(self, connection: Http1Connection, request: Incoming) -> None:
         self._connection, self.request = connection, request
         self.head, self.hop = request.head, request.hop
-        self.started = self.answered = self.switched = False
-        self._chunked = self._bodyless = False
-        self._head = b""  # of the answer, until something of its body goes with it
-        self._left: int | None = None
-        self.writes = 0
 
     # -- the request
 
@@ -71,13 +67,30 @@ class Http1Exchange:
         request.pieces = []
         request.buffered = 0
         request.ended = request.complete
-        connection.body_was_taken()
+        connection.pipeline.body_was_taken()
         return body, not request.complete
 
     def body_is_over(self) -> None:
         """See Inbound."""
         if self._connection.gone:
             self._connection.cancel()
+
+    def probe(self) -> float | None:
+        """Find out whether a client that has sent all that it will still reads.
+
+        Returns:
+            Seconds until that is to be done again; None: it is gone, or nobody can tell.
+        """
+        connection = self._connection
+        if connection.writable is not None:  # it has something to take, and a bound for that
+            return PROBE_AGAIN_S
+        if self.started:  # nothing can be sent in the middle of an answer to find out
+            wrote, self._wrote = self._wrote, False
+            return PROBE_AGAIN_S if wrote else None
+        if self.head.version == "1.1":
+            connection.transport.write(CONTINUE)
+        probed, self._probed = self._probed, True
+        return PROBE_AGAIN_S if probed else 0.0  # one that is gone answers by a reset, which only the next one meets
 
     # -- the answer
 
@@ -90,7 +103,7 @@ class Http1Exchange:
     def switch(self, headers: Sequence[Header]) -> TunnelEnd:
         """See Inbound."""
         connection = self._connection
-        head = AnswerHead(101, headers, connection.front.date()).bytes(b"connection: upgrade\r\n")
+        head = AnswerHead(101, headers, connection.front.date).bytes(b"connection: upgrade\r\n")
         end = connection.give_away(head)
         self.started = self.switched = True
         return end
@@ -103,7 +116,7 @@ class Http1Exchange:
 
     def write_whole(self, status: int, headers: Sequence[Header], body: bytes) -> None:
         """Write a whole response, without a look at whether the client is there."""
-        answer = AnswerHead(status, headers, self._connection.front.date())
+        answer = AnswerHead(status, headers, self._connection.front.date)
         framing = self._connection_line(answer)
         if self.head.method == "HEAD" or status in BODILESS:
             body = b""
@@ -116,7 +129,7 @@ class Http1Exchange:
 
     async def start(self, status: int, headers: Sequence[Header]) -> None:
         """See Inbound."""
-        answer = AnswerHead(status, headers, self._connection.front.date())
+        answer = AnswerHead(status, headers, self._connection.front.date)
         head = self.head
         self._chunked, self._left = False, answer.length
         self._bodyless = head.method == "HEAD" or status in BODILESS
@@ -177,7 +190,7 @@ class Http1Exchange:
         if connection.gone:
             raise ClientGoneError
         head, self._head = self._head, b""
-        self.writes += 1
+        self._wrote = True
         if self._bodyless:
             piece = b""
         elif self._left is not None:

@@ -46,13 +46,12 @@ from ..http2.wire import ANY_STREAM, H2, Bytes, Wire
 from ..messages.exchange import Header
 from ..messages.inbound import ClientGoneError
 from .accepted import Accepted
-from .http2_fields import RequestReader, answer_fields
+from .http2_fields import RequestReader
 from .http2_stream import MAX_STREAMS, STREAM_WINDOW, Http2Stream
 from .http2_tunnel import OpeningStream, StreamTransport
 from .lingering import LINGER_S, Lingering
 from .peers import Peer
 from .read_progress import ReadProgress
-from .refusal import SHUTTING_DOWN
 
 if TYPE_CHECKING:
     from .front import Front
@@ -321,7 +320,7 @@ class Http2Connection(asyncio.Protocol):
         if not stream.gone:
             if self._cut and not stream.answered:
                 with contextlib.suppress(ClientGoneError, ProtocolError):
-                    self._answer_shutdown(stream)
+                    stream.shut_down()
             if not stream.answered:
                 self.wire.reset(stream.id, ErrorCodes.INTERNAL_ERROR)
             elif not stream.complete:
@@ -345,14 +344,6 @@ class Http2Connection(asyncio.Protocol):
     def _lingers_no_more(self, number: int | None) -> None:
         if self._lingering.end(number or 0):
             self._rest()
-
-    def _answer_shutdown(self, stream: Http2Stream) -> None:
-        if stream.started:
-            stream.break_off(SHUTTING_DOWN.status, SHUTTING_DOWN.detail)
-            return
-        status, headers, body = SHUTTING_DOWN.answer(stream.head, close=False)
-        self.put_fields(stream, answer_fields(status, headers, self.front.date())[0], end=not body)
-        stream.answered = not body or self.wire.put_some(stream.id, body, end=True) == len(body)
 
     # -- what is sent
 
@@ -391,8 +382,7 @@ class Http2Connection(asyncio.Protocol):
         self.wire.is_over = True
         if not self._gone:
             self.wire.flush()
-            self._taking = ReadProgress(self._transport)
-            self.deadline = self.front.loop.time() + self.front.settings.client_timeout
+            self._taking, self.deadline = ReadProgress(self._transport, late=True), 0.0
             self._transport.close()
 
     def _abort(self) -> None:

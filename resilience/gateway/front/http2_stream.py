@@ -20,6 +20,7 @@ from ..messages.tunnel import TunnelEnd
 from .answer import InvalidAnswerError
 from .http2_fields import Http2Request, answer_fields, interim_fields
 from .read_progress import LEAST_TAKEN, ReadProgress
+from .refusal import SHUTTING_DOWN
 
 if TYPE_CHECKING:
     from .http2 import Http2Connection
@@ -194,7 +195,7 @@ class Http2Stream:
 
     async def respond(self, status: int, headers: Sequence[Header], body: bytes) -> None:
         """See Inbound."""
-        fields, length = answer_fields(status, headers, self._connection.front.date())
+        fields, length = answer_fields(status, headers, self._connection.front.date)
         if self.head.method == "HEAD" or status in BODILESS:
             body = b""
             if length is not None and status != 204:
@@ -208,7 +209,7 @@ class Http2Stream:
 
     async def start(self, status: int, headers: Sequence[Header]) -> None:
         """See Inbound."""
-        fields, self._left = answer_fields(status, headers, self._connection.front.date())
+        fields, self._left = answer_fields(status, headers, self._connection.front.date)
         self._bodyless = self.head.method == "HEAD" or status in BODILESS
         if self._left is not None and status != 204:
             fields.append((b"content-length", b"%d" % self._left))
@@ -237,6 +238,20 @@ class Http2Stream:
         if is_grpc(self.head) and self.hop is not None and self.hop.takes_trailers:
             self._connection.put_fields(self, trailers_for(status, detail), end=True)
             self.answered = True
+
+    def shut_down(self) -> None:
+        """The time to drain is over: say so, as far as there is room.
+
+        Raises:
+            ProtocolError: The stream is closed.
+        """
+        connection = self._connection
+        if self.started:
+            self.break_off(SHUTTING_DOWN.status, SHUTTING_DOWN.detail)
+            return
+        status, headers, body = SHUTTING_DOWN.answer(self.head, close=False)
+        connection.put_fields(self, answer_fields(status, headers, connection.front.date)[0], end=not body)
+        self.answered = not body or connection.wire.put_some(self.id, body, end=True) == len(body)
 
     async def _send(self, piece: bytes, *, end: bool) -> None:
         """Send a piece of the body as the windows and the turns of others allow."""

@@ -55,7 +55,7 @@ class OpeningStream(Http2Stream):
         if [accepted] != [value for name, value in headers if name == _ACCEPT]:
             raise UpstreamError("the upstream has not accepted the WebSocket's key")
         connection = self._connection
-        fields, _ = answer_fields(200, [each for each in headers if each[0] != _ACCEPT], connection.front.date())
+        fields, _ = answer_fields(200, [each for each in headers if each[0] != _ACCEPT], connection.front.date)
         self._start(fields, end=False)
         transport = StreamTransport(connection, self)
         connection.give_away(transport)

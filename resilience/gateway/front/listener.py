@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import logging
 import socket
 import ssl
@@ -20,7 +21,7 @@ from math import inf
 from typing import Final
 
 from ..config.addresses import address
-from ..open_files import LISTENING
+from ..open_files import share_open_files
 from .front import Front
 from .http1 import Http1Connection
 from .proxy_protocol import MAX_BYTES, Proxied, ProxyProtocolError, header_length, proxied
@@ -110,11 +111,12 @@ class Listener:
     async def listen(self, sockets: list[socket.socket]) -> None:
         """Take connections in from *sockets* that listen, which belong to this listener from now on."""
         front, self._listening = self.front, sockets
-        LISTENING.add(self)
+        share_open_files(front, listens=True)
         if self._is_plain:
             handles = [each if turn == 0 else each.dup() for each in sockets for turn in range(ACCEPTED_AT_ONCE)]
+            connection = functools.partial(Http1Connection, front)
             for each in handles:  # of which uvloop accepts one connection at each a turn
-                server = await front.loop.create_server(lambda: Http1Connection(front), sock=each, backlog=BACKLOG)
+                server = await front.loop.create_server(connection, sock=each, backlog=BACKLOG)
                 self._servers.append(server)
         else:
             self._sockets = sockets
@@ -128,7 +130,7 @@ class Listener:
 
     def stop(self) -> None:
         """Take no more connections in than those that wait for it now."""
-        LISTENING.discard(self)
+        share_open_files(self.front, listens=False)
         listening, self._listening = self._listening, []
         waiting = [] if self._has_successor else [each.dup() for each in listening]
         for server in self._servers:

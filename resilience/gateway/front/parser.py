@@ -20,8 +20,9 @@ An error ends the connection: what follows it is never read.
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import httptools
 
@@ -32,7 +33,6 @@ from ..messages.inbound import HopRequest, RequestHead
 from .accepted import Accepted
 from .refusal import HEAD_TOO_LARGE, MAX_TARGET_BYTES, NO_TUNNELS, TARGET_TOO_LONG, Refusal
 
-_UNKNOWN: Final = Accepted()
 MAX_TRAILERS: Final = 100
 #: Bytes of a chunked body that are no data, beyond _PER_CHUNK for each piece of data.
 MAX_CHUNK_EXCESS: Final = 16 * 1024
@@ -83,13 +83,13 @@ class Incoming:
         expects_continue: Whether the client waits for "100 Continue" before it sends its body.
         hop: What the client asks of its connection; None: nothing.
         trailers: That came after a chunked body.
-        refusal: What to answer instead of serving it; None: serve it.
+        trailer_bytes: In these.
+        excess: Bytes of its chunks that are no data, beyond _PER_CHUNK for each piece.
     """
 
     complete = broken = expects_continue = ended = False
-    buffered = 0
+    buffered = trailer_bytes = excess = 0
     hop: HopRequest | None = None
-    refusal: Refusal | None = None
 
     def __init__(self, head: RequestHead, keep_alive: bool) -> None:
         self.head, self.keep_alive = head, keep_alive
@@ -97,18 +97,12 @@ class Incoming:
         self.trailers: list[Header] = []
 
 
-class Receiver(Protocol):
-    """What a parser tells of the requests that it finds."""
-
-    def on_request(self, request: Incoming) -> None:
-        """The head of a request is complete; its body may follow."""
-
-
 class RequestParser:
     """The requests of one connection.
 
     Attributes:
         accepted: What is known of the connection.
+        waiting: Requests whose heads are complete, and that nobody took out yet; the body of the last one may follow.
         incoming: The request whose body is being read; None: a head is, or nothing.
         refusal: Why no more is read; None: nothing is wrong.
         has_begun: Whether something has come of a request that is not complete.
@@ -116,15 +110,14 @@ class RequestParser:
     """
 
     __slots__ = (
-        "_bodied", "_completed", "_excess", "_fed", "_head_bytes", "_headers", "_max_head_bytes", "_max_headers",
-        "_method", "_parser", "_receiver", "_trailer_bytes", "_unparsed", "_url", "_watched", "accepted", "has_begun",
-        "incoming", "leftover", "pending", "refusal")
+        "_bodied", "_completed", "_fed", "_head_bytes", "_headers", "_max_head_bytes", "_max_headers", "_method",
+        "_parser", "_unparsed", "_url", "_watched", "accepted", "has_begun", "incoming", "leftover", "refusal",
+        "waiting")
 
-    def __init__(self, receiver: Receiver, *, max_head_bytes: int, max_headers: int) -> None:
-        self._receiver, self._max_head_bytes, self._max_headers = receiver, max_head_bytes, max_headers
-        self.accepted = _UNKNOWN
+    def __init__(self, accepted: Accepted, *, max_head_bytes: int, max_headers: int) -> None:
+        self.accepted, self._max_head_bytes, self._max_headers = accepted, max_head_bytes, max_headers
+        self.waiting: deque[Incoming] = deque()
         self.refusal: Refusal | None = None
-        self.pending = 0
         self._fed = 0
         self._start_over()
 
@@ -136,12 +129,17 @@ class RequestParser:
         self._headers: list[Header] = []
         self._watched = self._completed = self.has_begun = False
         self._bodied = False  # whether a body follows, although httptools takes what follows for another protocol
-        self._head_bytes = self._excess = self._trailer_bytes = 0
+        self._head_bytes = 0
         self._unparsed = 0  # bytes of the body that are to come, and that llhttp will not see
 
     def close(self) -> None:
         """No more will be read. The parser holds its owner, and lets go of it here."""
         self._parser = None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether no more will be read."""
+        return self._parser is None
 
     def refused_head(self) -> RequestHead:
         """What is known of the request that is refused. Not its headers: what is missing could change what they say."""
@@ -204,7 +202,7 @@ class RequestParser:
             self._fail(error, b"")
         incoming.trailers.clear()  # that head came after a head, and says nothing of its own
         incoming.keep_alive = keep_alive
-        self._url, self._trailer_bytes = b"", 0
+        self._url, incoming.trailer_bytes = b"", 0
         if rest:
             self.feed(rest)
 
@@ -221,13 +219,13 @@ class RequestParser:
     def _bound(self, body: Incoming | None, before: int) -> None:
         """Refuse a head, or what is around the chunks of a *body*, that grows without end."""
         if self.incoming is None:
-            if not self._completed:
-                self._head_bytes += self._fed
-                if self._head_bytes > self._max_head_bytes:
-                    self._too_large()
+            # Of a head that begins behind another request, nobody knows how much has come: it is measured in the end.
+            self._head_bytes += 1 if self._completed or body is not None else self._fed
+            if self._head_bytes > self._max_head_bytes:
+                self._too_large()
         elif self.incoming is body and body is not None:
-            self._excess = max(0, self._excess + self._fed - (_weight(body) - before))
-            if self._excess > MAX_CHUNK_EXCESS:
+            body.excess = max(0, body.excess + self._fed - (_weight(body) - before))
+            if body.excess > MAX_CHUNK_EXCESS:
                 self.refusal = Refusal(400, "the chunks have more around them than in them")
         elif self.incoming.keep_alive:  # else llhttp refuses what follows the body
             self._unparsed = large_rest(self.incoming.head.headers, self.incoming.buffered)
@@ -277,8 +275,7 @@ class RequestParser:
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or a trailer."""
         name = name.lower()
-        if value and value[-1] <= 32:
-            value = value.rstrip(b" \t")
+        value = value.rstrip(b" \t")
         if self.incoming is not None:
             self._on_trailer(self.incoming, name, value)
             return
@@ -290,8 +287,8 @@ class RequestParser:
         incoming.trailers.append((name, value))
         if name == b"connection":  # no business of a trailer, but llhttp reads on by it
             incoming.keep_alive = False
-        self._trailer_bytes += len(name) + len(value)
-        if len(incoming.trailers) > MAX_TRAILERS or self._trailer_bytes > MAX_CHUNK_EXCESS:
+        incoming.trailer_bytes += len(name) + len(value)
+        if len(incoming.trailers) > MAX_TRAILERS or incoming.trailer_bytes > MAX_CHUNK_EXCESS:
             self._refuse(Refusal(431, "the request's trailers are too large, or too many"))
 
     def on_headers_complete(self) -> None:
@@ -303,13 +300,12 @@ class RequestParser:
         if version not in ("1.1", "1.0"):
             self._refuse(Refusal(400, _VERSION.detail) if version == "0.9" else _VERSION)
         self._completed = True
-        if self._head_bytes + self._fed > self._max_head_bytes:
+        if self._head_bytes or self._fed > self._max_head_bytes:
             self._check_size()
         if len(url) > MAX_TARGET_BYTES or len(headers) > self._max_headers:
             self._too_large()
             raise ValueError
-        self.pending += 1
-        if self.pending > MAX_PIPELINED:
+        if len(self.waiting) >= MAX_PIPELINED:
             self._refuse(Refusal(503, "too many requests were sent without waiting for answers"))
         path, _, query = url.partition(b"?")
         method: bytes = parser.get_method()
@@ -321,7 +317,7 @@ class RequestParser:
         self.incoming = incoming = Incoming(head, parser.should_keep_alive())
         if self._watched:
             self._look(incoming)
-        self._receiver.on_request(incoming)
+        self.waiting.append(incoming)
 
     def _check_size(self) -> None:
         if len(self._url) + size_of(self._headers) > self._max_head_bytes:
@@ -363,4 +359,4 @@ class RequestParser:
         self.has_begun = False
         self._url, self._method = b"", ""
         self._headers = []
-        self._head_bytes = self._excess = self._trailer_bytes = 0
+        self._head_bytes = 0

@@ -25,15 +25,16 @@ class ReadProgress:
 
     __slots__ = ("_before", "_transport")
 
-    def __init__(self, transport: asyncio.Transport) -> None:
-        """Begin to look."""
+    def __init__(self, transport: asyncio.Transport, *, late: bool = False) -> None:
+        """Begin to look; if *late*, only when it is asked first, since a look costs more than most have to be asked."""
         self._transport = transport
-        self._before = acknowledged(transport)
+        self._before = None if late else acknowledged(transport)
 
     def goes_on(self) -> bool:
         """Whether it has taken LEAST_TAKEN since the last look; no, where nobody can tell."""
-        before, self._before = self._before, acknowledged(self._transport)
-        return self._before - before >= LEAST_TAKEN
+        before, now = self._before, acknowledged(self._transport)
+        self._before = now
+        return before is None or now - before >= LEAST_TAKEN
 
 
 def acknowledged(transport: asyncio.Transport) -> int:

@@ -238,8 +238,8 @@ async def test_a_body_that_is_not_taken_holds_its_client_back() -> None:
                 client.send(bytes(65_536))
                 await asyncio.wait_for(client.writer.drain(), 0.5)
         [connection] = front.front._connections
-        assert connection._parser.incoming is not None
-        assert connection._parser.incoming.buffered < 1_000_000
+        assert connection.pipeline.incoming is not None
+        assert connection.pipeline.incoming.buffered < 1_000_000
 
 
 async def test_an_answer_before_the_body_s_end_reaches_a_client_that_goes_on_sending() -> None:

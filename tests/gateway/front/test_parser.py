@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from resilience.gateway.front.accepted import Accepted
 from resilience.gateway.front.parser import MAX_CHUNK_EXCESS, MAX_PIPELINED, Incoming, RequestParser
 from resilience.gateway.messages.framing import LARGE
 from tests.seeds import over_seeds
@@ -20,16 +21,16 @@ class Requests:
     """What a parser found."""
 
     def __init__(self, *, max_header_bytes: int = 65_536, headers: int = 256) -> None:
-        self.found: list[Incoming] = []
-        self.parser = RequestParser(self, max_head_bytes=max_header_bytes, max_headers=headers)
-
-    def on_request(self, request: Incoming) -> None:
-        self.found.append(request)
+        self.parser = RequestParser(Accepted(), max_head_bytes=max_header_bytes, max_headers=headers)
 
     def feed(self, pieces: Iterable[bytes]) -> Requests:
         for piece in pieces:
             self.parser.feed(piece)
         return self
+
+    @property
+    def found(self) -> list[Incoming]:
+        return list(self.parser.waiting)
 
     @property
     def status(self) -> int:
