@@ -47,5 +47,5 @@ def test_what_cannot_be_configured_is_told_with_what_to_do():
     @command(key="k", registry=Registry(), timeout=None)
     def fetch(): ...
 
-    with pytest.raises(ConfigError, match=r"^k has no retry to configure; decorate it with retry=\.\.\. first$"):
+    with pytest.raises(ConfigError, match=r"^k has no retry to configure; decorate it with retry=\.\.\.$"):
         fetch.resilience.configure(retry=None)
