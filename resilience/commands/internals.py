@@ -226,7 +226,8 @@ class CommandInternals:
         else:
             missing = self.runtime.of(kit) is None or (not kit.can_be_off and getattr(self.settings, name) is None)
         if missing:
-            raise ConfigError(f"{self.names[0]} has no {kit.noun or name} to configure; decorate it with {name}=...", name)
+            noun = kit.noun or name
+            raise ConfigError(f"{self.names[0]} has no {noun} to configure; decorate it with {name}=...", name)
         if policy is None and not kit.can_be_off:
             raise ConfigError(f"{self.names[0]}: {name} cannot be switched off on a live command; it must be of type "
                               f"{kit.policy.__name__}", name)
