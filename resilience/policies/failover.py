@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any, Final
 
 import attrs
@@ -51,12 +52,14 @@ def _detail(failover: Failover) -> str:
 
 def _worst_case(failover: Failover, below: WorstCase) -> WorstCase:
     times, until, race = len(failover.targets), below.until, below.race
-    worst = attrs.evolve(below.repeated(times), waits=below.waits * times)
-    if until is not None:  # a stream goes on to another target until its first item
+    given_up = below.seconds if until is None else until(1)  # a stream goes on to another target until its first item
+    worst = attrs.evolve(below.repeated(times, each=given_up), waits=below.waits * times)
+    if until is not None:
         worst = attrs.evolve(worst, until=lambda items: (times - 1) * until(1) + until(items))
     if race is not None:  # of a hedge, which stands above: each of its attempts goes round the targets
-        rounds, seconds = worst.until, race(worst.seconds)
-        worst = attrs.evolve(worst, race=None, seconds=seconds, last_begins=seconds,
+        rounds, turn = worst.until, times * given_up
+        joined = inf if turn == inf else race(turn) - turn + worst.last_begins
+        worst = attrs.evolve(worst, race=None, seconds=race(worst.seconds), last_begins=joined,
                              until=None if rounds is None else lambda items: race(rounds(items)))
     if failover.max_wait is None:
         return worst.besides_also("a wait within the caller's deadline while every target refuses")

@@ -106,10 +106,8 @@ def wait_until_one_waits(fn):
         pass
 
 
-@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize("eager", [False, True] if sys.version_info >= (3, 12) else [False])
 def test_a_task_that_its_parent_does_not_wait_for_gets_the_slot_of_the_parent(eager):
-    if eager and sys.version_info < (3, 12):
-        pytest.skip("tasks begin at once since Python 3.12")
     tasks = []
 
     @command(registry=Registry(), **SETTINGS | {"max_concurrent": Bulkhead(1, max_wait=3600.0)})

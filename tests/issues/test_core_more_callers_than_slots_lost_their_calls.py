@@ -436,7 +436,8 @@ def test_in_a_file_it_is_a_number_or_a_table_and_each_says_only_what_it_says(reg
         said = {each.name: (each.value, each.place.file) for each in explain("also", registry=registry).settings
                 if each.name.startswith("max_concurrent")}
         assert {"max_concurrent": (4, "the code"), "max_concurrent.max_wait": (3.0, str(file)),
-                "max_concurrent.max_queue": (1000, "the library's default")} == said
+                "max_concurrent.max_queue": (1000, "the library's default"),
+                    "max_concurrent.fair_by": (None, "the library's default")} == said
     assert Bulkhead(4, max_wait=2.0) == waits.resilience.settings.max_concurrent
 
 

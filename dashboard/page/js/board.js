@@ -249,6 +249,7 @@ export class Board {
         this._fill(tile, now);
       }
     }
+    this._workWhenIdle(); // of a stream that stands still nothing is drawn any more: who scrolls would fill all
   }
 
   _watchPointer() {

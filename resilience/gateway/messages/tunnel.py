@@ -4,6 +4,7 @@ Two transports are given to one tunnel, which moves what each sends to the other
 and passes the end of one direction on, so that a half-closed side still gets its answer. It ends
 
     when both directions have ended, or one side was closed        what was sent before is written first, for CLOSE_S
+    when the upstream has ended, and the client is silent          after CLOSE_S: not all browsers end a WebSocket then
     when one side was reset                                        the other is reset, too
     when nothing has come from either for idle_s seconds           both are cut
     when one side's machine has vanished, which says nothing       as if it was reset, after GONE_S
@@ -17,12 +18,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import attrs
 
-#: What is left of the time of a tunnel of which one side has gone.
+#: What is left of the time of a tunnel of which one side has gone, or of which the upstream has no more to say.
 CLOSE_S: Final = 5.0
 #: Seconds without any sign of life of a side's machine, or without room for what it is sent, until it has vanished. TCP
 #: alone takes a quarter of an hour to say so of a connection over which something is sent (Linux's tcp_retries2), which
@@ -68,7 +69,8 @@ class Tunnel:
         watch = _Watch(loop, self._idle_s)
         for end in self._ends:
             _notice_vanishing(end.transport)
-        sides = [_Side(end, watch) for end in self._ends]
+        client, upstream = self._ends
+        sides = [_Side(client, watch), _Side(upstream, watch, hurry=watch.hurry)]
         try:
             for side, other in (sides, reversed(sides)):
                 side.join(other)
@@ -118,6 +120,12 @@ class _Watch:
         else:
             self._timer = self._loop.call_later(self._idle_s - quiet, self._look)
 
+    def hurry(self) -> None:
+        """From now on a tunnel that is quiet ends soon."""
+        self.last, self._idle_s = self.clock(), min(CLOSE_S, self._idle_s)
+        self._timer.cancel()
+        self._timer = self._loop.call_later(self._idle_s, self._look)
+
     def lost(self) -> None:
         """A side has gone."""
         self._left -= 1
@@ -139,8 +147,9 @@ class _Watch:
 class _Side(asyncio.Protocol):
     """One side: what comes here goes to the other. It is read only while the other is not full."""
 
-    def __init__(self, end: TunnelEnd, watch: _Watch) -> None:
+    def __init__(self, end: TunnelEnd, watch: _Watch, hurry: Callable[[], None] = lambda: None) -> None:
         self.transport, self._leftover, self._ended, self._watch = end.transport, end.leftover, end.ended, watch
+        self._hurry = hurry
         self._other, self._is_full = self, end.is_full
         self._lost = False
 
@@ -178,6 +187,7 @@ class _Side(asyncio.Protocol):
         if other._ended or not self.transport.can_write_eof() or not other.transport.can_write_eof():
             other.transport.close()
             return False
+        self._hurry()
         try:
             other.transport.write_eof()
         except OSError:  # it was reset, and nobody has noticed that yet

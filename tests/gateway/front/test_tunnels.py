@@ -19,6 +19,7 @@ import pytest
 from resilience import Registry
 from resilience.gateway import Gateway, GatewayConfig
 from resilience.gateway.config import RouteConfig, ServiceConfig
+from resilience.gateway.messages import tunnel as tunnels
 from tests.gateway.harness import Call, Upstream
 
 from .serving import Client, Serving, eventually, serving
@@ -168,6 +169,31 @@ async def test_what_a_client_says_after_the_upstream_s_end_still_comes(upstream:
         await eventually(upstream.called("/ws-half").closed.is_set, "the client's end")
         await eventually(lambda: front.in_flight == 0)
         assert (b"still here", {"success": 1}) == (b"".join(heard), front.counts)
+
+
+@both_versions
+async def test_a_client_that_is_silent_after_the_upstream_s_end_does_not_keep_its_slot(
+        upstream: Upstream, version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chromium 150 leaves a WebSocket's stream of HTTP/2 half open for good after both have closed the WebSocket."""
+    monkeypatch.setattr(tunnels, "CLOSE_S", 0.2)
+
+    def script(call: Call) -> None:
+        call.send(switch(call) + b"bye")
+        call.connection.shutdown(socket.SHUT_WR)
+        while call.connection.recv(65536):
+            pass
+        call.closed.set()
+
+    upstream.on("/ws-over", script)
+    async with gateway(upstream) as front:
+        silent, lively = [await switched(front, b"ws-over", version=version) for _ in range(2)]
+        assert [b"bye", b"bye"] == [await each.all() for each in (silent, lively)]
+        while front.in_flight == 2:
+            lively.send(b"still here")
+            await asyncio.sleep(0.01)
+        await eventually(lambda: front.in_flight == 0)
+        await eventually(upstream.called("/ws-over").closed.is_set, "the tunnel's end")
+        assert {"success": 2} == front.counts
 
 
 @both_versions
