@@ -54,7 +54,7 @@ def test_whatever_is_read_is_what_the_standard_library_reads_and_random_damage_i
     (b"1e999", "beyond the range"), (b"-1e400", "beyond the range"), (b'"\xff"', "not UTF-8"),
     (b'"\xed\xa0\x80"', "not UTF-8"), (b"\xef\xbb\xbf1", "BOM"), ("1".encode("utf-16"), "not UTF-8"),
     (b'"\\ud800"', "surrogate"), (b'{"\\udc00":1}', "surrogate"), (b"9" * 5000, "too many digits"), (b"01", "Extra data"),
-    (b"1 2", "Extra data"), (b"'a'", "Expecting value"), (b'"a\nb"', "control character"), (b"[1,]", "Expecting value"),
+    (b"1 2", "Extra data"), (b"'a'", "Expecting value"), (b'"a\nb"', "control character"), (b"[1,]", "Expecting value|trailing comma"),
     (b"\x00", "Expecting value"), (b'"abc', "Unterminated"), (b"//x\n1", "Expecting value"),
 ], ids=repr)
 def test_ambiguous_and_broken_text_is_malformed(text, why):
