@@ -91,7 +91,7 @@ def test_a_shared_pool_says_who_fills_it(registry):
     callers = [threading.Thread(target=calls[key], daemon=True) for key in ("stock", "price", "stock", "stock")]
     for caller in callers:
         caller.start()
-    until(lambda: registry.pools()["shop"].admitted == 4)
+    until(lambda: (registry.pools()["shop"].admitted, registry.pools()["shop"].waiting) == (4, 1))
     try:
         with pytest.raises(ThreadPoolFullError) as caught:
             calls["price"]()
