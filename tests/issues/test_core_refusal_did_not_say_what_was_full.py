@@ -83,16 +83,16 @@ def test_calls_that_wait_when_the_registry_is_closed_are_served_and_the_threads_
 
 
 def test_a_shared_pool_says_who_fills_it(registry):
-    go, events = threading.Event(), []
+    go, events, running = threading.Event(), [], []
     registry.subscribe(CallRejected, events.append)
     pool = ThreadPool(size=3, max_queue=1)
-    calls = {key: command(key=key, group="shop", registry=registry, timeout=LONG, pool=pool)(lambda: go.wait(LONG))
-             for key in ("stock", "price")}
+    calls = {key: command(key=key, group="shop", registry=registry, timeout=LONG, pool=pool)(
+        lambda: (running.append(None), go.wait(LONG))) for key in ("stock", "price")}
     callers = [threading.Thread(target=calls[key], daemon=True) for key in ("stock", "price", "stock", "stock")]
     shop = registry.pools()["shop"]
     for number, caller in enumerate(callers, 1):
         caller.start()
-        until(lambda number=number: (shop.admitted, shop.waiting) == (number, max(0, number - 3)))
+        until(lambda number=number: (len(running), shop.waiting) == (min(3, number), max(0, number - 3)))
     try:
         with pytest.raises(ThreadPoolFullError) as caught:
             calls["price"]()
