@@ -184,7 +184,9 @@ class _Body:
         self._name, self._file = name, file
         if type(file) is _Spent or id(file) in self.taken:
             errors: Any = importlib.import_module("botocore.exceptions")
-            raise errors.UnseekableStreamError(stream_object=file)
+            is_spent = type(file) is _Spent
+            raise errors.UnseekableStreamError(
+                stream_object=file if is_spent else f"{file!r}, which another attempt is still sending")
         try:
             self._start = file.tell() if getattr(file, "seekable", lambda: True)() else None
         except Exception:  # noqa: BLE001 - whatever an object of the caller's has for a file

@@ -79,15 +79,31 @@ async def _unary(continuation: Any, details: Any, request: Any) -> Begun:
     return Begun(call)
 
 
+async def _begin(continuation: Any, details: Any, request: Any) -> Any:
+    """Begin an RPC: the call, or why there is none. A retry is not to find out, and begin it again.
+
+    Whatever interceptors further below do, they may have read some of the requests, which can be read once.
+    """
+    try:
+        return await continuation(in_time(details), request)
+    except Exception as error:  # noqa: BLE001 - it is raised again
+        return error
+
+
 async def _stream_unary(continuation: Any, details: Any, request: Any) -> AsyncGenerator[Any, None]:
-    call = await continuation(in_time(details), request)
+    call = await _begin(continuation, details, request)
     yield Begun(call)
+    if isinstance(call, Exception):
+        raise call
     await call
 
 
 @transparent_frame
 async def _stream(continuation: Any, details: Any, request: Any, guards: RpcGuards) -> AsyncGenerator[Any, None]:
-    call = await continuation(in_time(details), request)
+    call = await _begin(continuation, details, request)
+    if isinstance(call, Exception):
+        yield Begun(call)
+        raise call
     timed = None if guards.clocks is None else AioTimedMessages(call, guards.key_of(details), guards.clocks)
     try:
         yield Begun(call)
@@ -115,7 +131,10 @@ async def _first(guarded: Any, continuation: Any, details: Any, request: Any) ->
     """Begin an RPC: the items of its guard, and the first of them."""
     items = guarded(continuation, details, request)
     try:
-        return items, await anext(items)
+        begun = await anext(items)
+        if isinstance(begun.call, Exception):
+            await anext(items)
+        return items, begun
     except RAISED_BY_GUARDS as error:
         raise as_vendor_error(error, AioGuardRpcError) from error.__cause__
 

@@ -154,7 +154,7 @@ def test_two_attempts_do_not_read_one_file_at_once():
     left.start()
     assert begun.wait(30.0)
     for _ in range(2):  # a refusal does not set the file free
-        with pytest.raises(botocore.exceptions.UnseekableStreamError):
+        with pytest.raises(botocore.exceptions.UnseekableStreamError, match="which another attempt is still sending"):
             make(Client, "PutObject", {"Body": file})
     end.set()
     left.join(30.0)

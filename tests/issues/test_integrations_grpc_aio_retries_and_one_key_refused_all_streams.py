@@ -46,3 +46,41 @@ async def test_all_kinds_of_rpcs_may_share_one_command_with_a_retry(server):
             await stub.Sum(requests(b"INTERNAL"))
         assert 3 + 3 == len(server.calls) - before  # the others were begun once each
     assert 4 == registry["all"].snapshot().counts["success"]
+
+
+@pytest.mark.parametrize("kind", ["Sum", "Chat", "List"])
+async def test_a_stream_that_another_interceptor_does_not_begin_is_not_begun_again(server, kind):
+    registry, begun = Registry(), []
+
+    async def failing(continuation, details, request):
+        begun.append(details.method)
+        raise ConnectionError("no token for the request")
+
+    class Sum(grpc.aio.StreamUnaryClientInterceptor):
+        async def intercept_stream_unary(self, continuation, client_call_details, request_iterator):
+            return await failing(continuation, client_call_details, request_iterator)
+
+    class Chat(grpc.aio.StreamStreamClientInterceptor):
+        async def intercept_stream_stream(self, continuation, client_call_details, request_iterator):
+            return await failing(continuation, client_call_details, request_iterator)
+
+    class List(grpc.aio.UnaryStreamClientInterceptor):
+        async def intercept_unary_stream(self, continuation, client_call_details, request):
+            return await failing(continuation, client_call_details, request)
+
+    guards = aio_interceptors(registry=registry, breaker=CircuitBreaker(min_calls=1000), failures=None,
+                              retry=Retry(attempts=3, base=0.001, budget=None))
+
+    async def requests():
+        yield b"one"
+
+    async with grpc.aio.insecure_channel(server.target, interceptors=[*guards, Sum(), Chat(), List()]) as channel:
+        call = getattr(Stub(channel), kind)(b"one" if kind == "List" else requests())
+        with pytest.raises(ConnectionError, match="no token for the request"):
+            if kind == "Sum":
+                await call
+            else:
+                assert [message async for message in call]
+    assert 1 == len(begun)
+    assert (1, 0) == (registry[f"shop.Stock/{kind}"].snapshot().counts["failure"],
+                      registry[f"shop.Stock/{kind}"].snapshot().in_flight)
