@@ -18,7 +18,7 @@ from ..commands.command import Command, internals_of
 from ..commands.keyed_commands import KeyedCommands, keyspace_of
 from ..core.retry import Retry
 from ..core.setting_names import nearest
-from ..engine.callables import GUARD, RETRY_ABOVE, flavour_of, innermost, name_of, said
+from ..engine.callables import GUARD, OF_ADAPTER, flavour_of, innermost, name_of, said
 from ..engine.worst_case import WorstCase
 from ..engine.wrapper_spec import Flavour
 from ..policies.order import kit_of
@@ -197,15 +197,13 @@ def _origins(command: Command, tables: Tables) -> list[Origin]:
 
 
 def _of_adapters(name: str, functions: Sequence[Any]) -> list[Origin]:
-    """The retry of the adapters whose *functions* these are, if *name* is "retry"; it is not the command's."""
-    retries = [_retry_above(function) for function in functions] if name == "retry" else []
-    return [part._replace(place=ADAPTER) for retry in dict.fromkeys(retries) if retry is not None
-            for part in _parts(name, retry, {})]
+    """The policy called *name* that the adapters see to by themselves whose *functions* these are."""
+    policies = [policy for function in functions for policy in _of_adapter(function) if kit_of(policy).name == name]
+    return [part._replace(place=ADAPTER) for policy in dict.fromkeys(policies) for part in _parts(name, policy, {})]
 
 
-def _retry_above(function: Any) -> Retry | None:
-    retry: Retry | None = said(getattr(function, GUARD).fn, RETRY_ABOVE, Retry)
-    return retry
+def _of_adapter(function: Any) -> tuple[Any, ...]:
+    return said(getattr(function, GUARD).fn, OF_ADAPTER, tuple) or ()
 
 
 def _chain(function: Any, in_force: Settings) -> Chain:
@@ -216,10 +214,13 @@ def _chain(function: Any, in_force: Settings) -> Chain:
         flavour, can_move = Flavour.THREAD, False
     shown = [text for policy in guard.declaration.policies if (text := _policy(policy, in_force)) is not None]
     code = said(innermost(guard.fn), "__code__", types.CodeType)
-    worst, above = _worst_case(guard.declaration.policies, in_force, flavour), _retry_above(function)
-    if above is not None:
-        shown.insert(0, "Retry (the adapter's, of requests that may be repeated)")
-        worst = kit_of(above).worst_case(above, attrs.evolve(worst, until=None, waits=0.0))
+    worst = _worst_case(guard.declaration.policies, in_force, flavour)
+    for policy in _of_adapter(function):
+        if isinstance(policy, Retry):
+            shown.insert(0, "Retry (the adapter's, of requests that may be repeated)")
+            worst = kit_of(policy).worst_case(policy, attrs.evolve(worst, until=None, waits=0.0))
+        else:
+            shown.append(f"{type(policy).__name__} (the adapter's)")
     place = Place("no Python code") if code is None else Place(code.co_filename, code.co_firstlineno)
     return Chain(".".join(name_of(guard.fn)), flavour.value, tuple(shown), place, _STAYS if can_move else "",
                  worst)

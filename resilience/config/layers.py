@@ -47,7 +47,7 @@ from .live_settings import declared, refusal, refused_together
 from .mistakes import Mistake, Place, shown
 from .patches import Entry, with_pools
 from .targets import REFERENCE, TargetError, check_exists
-from .well_known import WELL_KNOWN
+from .well_known import ONCE, WELL_KNOWN
 
 TABLES: Final = ("defaults", "groups", "commands", "guards")
 #: Names the modules that define policies of users' own, whose settings are known once they are imported.
@@ -185,6 +185,9 @@ def tables_of(documents: Sequence[Document]) -> Tables:
         for target, layer in entries.items():
             if target not in guards or guards[target].layer is not layer:
                 place = document.place(("guards", target))
+                for name in ("retry", "hedge") if target in ONCE else ():
+                    if name in layer and layer[name].value is not None:
+                        document.mistake(("guards", target, name), ONCE[target])
                 guards[target] = Entry(target=target, place=place, layer={**_well_known(target, layer, place), **layer})
     _check_shared(documents[-1] if documents else None, guards)
     return Tables(defaults=defaults, groups=groups, commands=commands, guards=with_pools(guards),

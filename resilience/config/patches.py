@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import pkgutil
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
@@ -38,7 +39,7 @@ from ..registry import Registry
 from .commands import Layer, guard_settings, policy_of, settings
 from .mistakes import Place
 from .targets import Found, TargetError, find, is_imported, named, parts
-from .well_known import RECURSIVE
+from .well_known import RECURSIVE, REPEATABLE
 
 #: Wrappers that are in place no more; somebody may hold one all the same.
 _undone: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -224,7 +225,7 @@ class Patch:
                               if hasattr(raw, "resilience") else "is guarded already, by a decorator")
         known = [command for key in self.entry.keys if (command := self._registry.get(key)) is not None]
         try:
-            wrapper = guard(raw, self.entry.declaration(self._registry), "[guards]")
+            wrapper = guard(_repeatable(raw, self.entry.target), self.entry.declaration(self._registry), "[guards]")
         except TypeError as error:
             raise TargetError(str(error)) from None
         if self.entry.target in RECURSIVE:
@@ -306,6 +307,12 @@ def _compiled(wrapper: Any) -> Any:
     """What runs the calls; a bound method has a ``__func__`` too, which is none of ours."""
     function = wrapper.__func__ if isinstance(wrapper, (classmethod, staticmethod)) else wrapper
     return getattr(function, "_self_guarded", function)
+
+
+def _repeatable(raw: Callable[..., Any], target: str) -> Any:
+    """What may be called again with the same arguments, in the place of a function that uses them up."""
+    makes = REPEATABLE.get(target)
+    return raw if makes is None else pkgutil.resolve_name(makes)(raw)
 
 
 def _once(wrapper: Any, raw: Callable[..., Any], target: str) -> Any:

@@ -64,6 +64,16 @@ WELL_KNOWN: Final[Mapping[str, Mapping[str, Any]]] = {
     "anthropic:AsyncAnthropic.request": _LLM,
 }
 
+#: Of these, what uses its arguments up, and what makes of it a function that can be called again with them.
+REPEATABLE: Final[Mapping[str, str]] = {
+    "botocore.client:BaseClient._make_api_call": "resilience.integrations.botocore:repeatable",
+}
+
+_EMPTIED: Final = "a pipeline is empty once it has run, so that a further attempt would do nothing, and succeed"
+#: Of these, what cannot be called again, and why.
+ONCE: Final[Mapping[str, str]] = {
+    "redis.client:Pipeline.execute": _EMPTIED, "redis.asyncio.client:Pipeline.execute": _EMPTIED}
+
 #: Of these, the functions that call themselves.
 RECURSIVE: Final = frozenset((
     "requests.sessions:Session.send", "urllib3.connectionpool:HTTPConnectionPool.urlopen"))

@@ -117,7 +117,7 @@ class FailureRules:
             exceptions by class or by predicate. If the timeout of a coroutine function or an async generator has ended
             a call, it is asked about the cancellation: its traceback says where the call waited.
         caller_faults: What is the caller's fault: exceptions by class or by predicate, and status codes.
-        halts: Whether a call that is judged busy and says Retry-After opens the circuit until then.
+        halts: Whether a call that is judged busy and says Retry-After opens the circuit until then, a day at most.
         raise_failures: Whether a result that is judged failed or busy is raised as FailedResultError. False: it is
             returned all the same, unless a fallback answers.
     """

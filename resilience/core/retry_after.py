@@ -10,8 +10,8 @@
 
 Read are ``retry-after-ms`` and ``x-ms-retry-after-ms`` (OpenAI, Azure), ``grpc-retry-pushback-ms`` (gRPC's proposal
 A6), and ``Retry-After`` (RFC 9110, section 10.2.3) in seconds or as a date, in any of its three forms (section 5.6.7),
-all of which are in UTC. A date is that of the other machine's clock: the answer's own ``Date`` says how far off it is,
-and only without one that can be read is it compared with the time here.
+all of which are in UTC. Of several such fields the first counts. A date is that of the other machine's clock: the
+answer's own ``Date`` says how far off it is, and only without one that can be read is it compared with the time here.
 
 Everything read here is somebody else's object: whatever its properties raise, it then asks for nothing.
 """
@@ -66,7 +66,7 @@ def headers_of(what: Any) -> Iterator[Any]:
     if callable(metadata):
         pairs: Any = metadata()
         # Those of grpc.aio are no mapping, and before 1.80 their keys() are pairs.
-        yield dict(pairs if isinstance(pairs, Mapping) else iter(pairs or ()))
+        yield dict(pairs) if isinstance(pairs, Mapping) else tuple(pairs or ())
 
 
 def _asked_for(what: Any, wall: Callable[[], float] | None) -> float | None:
@@ -138,6 +138,8 @@ def _text(value: Any) -> Any:
 def _seconds(value: Any) -> float | None:
     if isinstance(value, bool):
         return None
+    if isinstance(value, str):  # clients join fields of one name
+        value = value.partition(",")[0]
     try:
         seconds = float(value)
     except (TypeError, ValueError):

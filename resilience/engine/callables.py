@@ -170,8 +170,8 @@ def innermost(fn: Any) -> Any:
 
 #: Attribute of a function: the group of its command unless somebody says another, in the place of its module.
 USUAL_GROUP: Final = "__resilience_group__"
-#: Attribute of a function of an adapter, which repeats guarded calls by itself: its Retry, for explain().
-RETRY_ABOVE: Final = "__resilience_retry__"
+#: Attribute of a function of an adapter, which sees to some policies by itself: a tuple of these, for explain().
+OF_ADAPTER: Final = "__resilience_adapter__"
 
 
 def name_of(fn: Callable[..., Any]) -> tuple[str, str]:

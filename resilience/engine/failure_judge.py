@@ -242,7 +242,7 @@ class FailureJudge:
         if verdict is Verdict.GOOD:
             return None
         error = FailedResultError(self._key, result, verdict, why or _JUDGED.format(verdict.value.replace("_", " ")),
-                                  asked_for(result))
+                                  asked_for(result, wall_clock))
         error.judged_by = self
         return error
 

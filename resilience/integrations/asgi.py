@@ -41,6 +41,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _DENIAL: Final = "websocket.http.response"  # the extension, and how its messages begin
 _BEGINS: Final = frozenset(("http.response.start", "websocket.accept", "websocket.close", f"{_DENIAL}.start"))
+_ENDS: Final = ("http.response.body", "http.response.pathsend")  # the latter: an extension, the server sends a file
 _TRY_AGAIN_LATER: Final = 1013  # IANA's registry of WebSocket close codes
 
 
@@ -110,7 +111,7 @@ class ResilienceMiddleware:
 
         async def in_time(message: MutableMapping[str, Any]) -> None:
             await send(message)
-            if message["type"] == "http.response.body" and not message.get("more_body"):
+            if message["type"] in _ENDS and not message.get("more_body"):
                 cease(end)
 
         with end:

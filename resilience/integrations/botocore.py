@@ -10,6 +10,10 @@ names of the classes.
 
 botocore's own retries would multiply with those of a command, and run below its timeout, so ``guard_client`` wants a
 client that makes one attempt.
+
+botocore changes the parameters of a call in their place (a ``Body`` of bytes becomes a file, which is at its end then),
+and its own retries rewind what they send. So do those of a command, through ``repeatable``: each attempt has a copy of
+the parameters, but for tokens by which the service recognises a call that it has had before.
 """
 
 from __future__ import annotations
@@ -17,8 +21,9 @@ from __future__ import annotations
 import functools
 import importlib
 import re
-from collections.abc import Mapping
-from typing import Any, Final, TypeVar
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final, TypeVar
 from urllib.parse import urlsplit
 
 from .. import Ending, FailureRules, Verdict, command, http_status
@@ -122,9 +127,97 @@ def guard_client(client: C, **settings: Any) -> C:
         return f"{service}.{operation_name}@{host}"
 
     settings = {"group": service, "failures": FAILURES, **settings}
+    call = repeatable(call)
     theirs: Any = importlib.import_module("botocore.exceptions")
     guarded = translated(command(key=key, **settings)(call), Flavour.SYNC,
                          functools.partial(as_client_error, theirs.ConnectionError, theirs.ReadTimeoutError))
     client.__class__ = type(kind.__name__, (kind,), {
         "__module__": kind.__module__, "__doc__": kind.__doc__, "_is_guarded": True, "_make_api_call": guarded})
     return client
+
+
+@functools.lru_cache(maxsize=64)
+def repeatable(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what makes an operation as *call* does, and can be called again with the same parameters if that fails.
+
+    Args:
+        call: ``_make_api_call`` of a client.
+    """
+
+    @functools.wraps(call)
+    def make(self: Any, operation_name: str, api_params: dict[str, Any]) -> Any:
+        model = self.meta.service_model.operation_model(operation_name)
+        for name in model.idempotent_members:  # as botocore does, which would make another one each time
+            api_params.setdefault(name, str(uuid.uuid4()))
+        sent: list[_Body] = []
+        try:
+            for name, value in api_params.items():
+                if hasattr(value, "read"):
+                    sent.append(_Body(name, value))
+            return call(self, operation_name, _copied(api_params))
+        except Exception:
+            for body in sent:
+                body.rewind(api_params)
+            raise
+        finally:
+            for body in sent:
+                body.leave()
+
+    return make
+
+
+class _Body:
+    """A file among the parameters of one attempt.
+
+    Attributes:
+        taken: Those that are being sent, by id; an attempt that was left for its timeout may go on with its own.
+    """
+
+    taken: ClassVar[set[int]] = set()
+
+    def __init__(self, name: str, file: Any) -> None:
+        """Begin to send it.
+
+        Raises:
+            UnseekableStreamError: Another attempt does so, or did and left nothing to send.
+        """
+        self._name, self._file = name, file
+        if type(file) is _Spent or id(file) in self.taken:
+            errors: Any = importlib.import_module("botocore.exceptions")
+            is_spent = type(file) is _Spent
+            raise errors.UnseekableStreamError(
+                stream_object=file if is_spent else f"{file!r}, which another attempt is still sending")
+        try:
+            self._start = file.tell() if getattr(file, "seekable", lambda: True)() else None
+        except Exception:  # noqa: BLE001 - whatever an object of the caller's has for a file
+            self._start = None
+        self.taken.add(id(file))
+
+    def rewind(self, params: dict[str, Any]) -> None:
+        """Let the next attempt send all of it, or, where that cannot be, nothing."""
+        try:
+            self._file.seek(self._start)
+        except Exception:  # noqa: BLE001 - it cannot be rewound
+            params[self._name] = _Spent()
+
+    def leave(self) -> None:
+        """It is not being sent any more."""
+        self.taken.discard(id(self._file))
+
+
+class _Spent:
+    """In the place of a file that was sent, at least in part, and cannot be rewound."""
+
+    def read(self) -> bytes:
+        """Nothing; it is what a file is known by."""
+        return b""
+
+    def __repr__(self) -> str:
+        return "a stream that was sent before"
+
+
+def _copied(value: Any) -> Any:
+    """*value* with copies of all mappings and lists in it."""
+    if type(value) is dict:
+        return {name: _copied(each) for name, each in value.items()}
+    return [_copied(each) for each in value] if type(value) is list else value

@@ -26,15 +26,19 @@ import functools
 import threading
 import weakref
 from collections.abc import Callable, Generator, Iterator
+from types import FunctionType
 from typing import Any, Final
 
 import attrs
 import grpc
 
-from .. import Ending, FailureRules, command, remaining
+from .. import Ending, FailureRules, StreamTimeout, command, remaining
+from ..commands.keyed_commands import KeyedCommands
 from ..core.callbacks import check_plain
 from ..core.vendor_errors import RAISED_BY_GUARDS, as_vendor_error
+from ..engine.callables import OF_ADAPTER, transparent_frame
 from ..errors import ConfigError
+from .grpc_clocks import TimedMessages
 from .grpc_status import FAILURES, GuardRpcError
 
 _NEVER: Final = ("fallback", "cache", "hedge", "failover")
@@ -63,7 +67,8 @@ class GuardInterceptor(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientI
         Args:
             key: Given a method such as "/shop.Stock/Get", the key of its command; by default one for each method.
             **settings: As of ``command``, but for retry, fallback, cache, hedge, failover and timeout. By default the
-                group is "grpc" and the failure rules are FAILURES.
+                group is "grpc" and the failure rules are FAILURES. The clocks of a ``stream_timeout`` are for RPCs
+                whose answer is a stream; where one runs out, the RPC is cancelled.
 
         Raises:
             ConfigError: A setting is out of range, unknown, or not for RPCs.
@@ -86,11 +91,11 @@ class GuardInterceptor(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientI
 
     def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         """Guard an RPC; see grpc.UnaryStreamClientInterceptor."""
-        return _GuardedStream(self._guards.stream(continuation, client_call_details, request))
+        return _GuardedStream(self._guards.begin(continuation, client_call_details, request))
 
     def intercept_stream_stream(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
         """Guard an RPC; see grpc.StreamStreamClientInterceptor."""
-        return _GuardedStream(self._guards.stream(continuation, client_call_details, request_iterator))
+        return _GuardedStream(self._guards.begin(continuation, client_call_details, request_iterator))
 
 
 @attrs.frozen
@@ -114,7 +119,7 @@ class RpcGuards:
     Attributes:
         unary_unary: For RPCs of one request and one answer.
         stream_unary: For RPCs of one answer to a stream of requests.
-        stream: For RPCs whose answer is a stream.
+        clocks: The stream timeout of RPCs whose answer is a stream; None: there is none.
     """
 
     def __init__(self, unary: Callable[..., Any], stream_unary: Callable[..., Any], stream: Callable[..., Any], *,
@@ -125,17 +130,50 @@ class RpcGuards:
                                   "that calls the stub", name)
         check_plain(key, "key", "a method")
         settings = {"group": "grpc", "failures": FAILURES, **settings}
+        self.clocks: StreamTimeout | None = settings.pop("stream_timeout", None)
+        _check_clocks(self.clocks, settings)
         if settings["failures"] is not None:
             settings["failures"] = _of_messages(FailureRules.meant(settings["failures"]))
-        once = {name: value for name, value in settings.items() if name != "retry"}
 
-        def by(continuation: Any, details: Any, request: Any) -> str:
+        def by(continuation: Any, details: Any, *_: Any) -> str:
             method = details.method
             return key(method.decode() if isinstance(method, bytes) else method)
 
+        self._by = by
         self.unary_unary: Any = command(key=by, **settings)(unary)
-        self.stream_unary: Any = command(key=by, **once)(stream_unary)
-        self.stream: Any = command(key=by, **once)(stream)
+        self.stream_unary: Any = command(key=by, **settings)(stream_unary)
+        self._stream: Any = command(key=by, **settings)(_with_clocks(stream, self.clocks))
+        self._commands: KeyedCommands = vars(self._stream)["resilience"]
+
+    def begin(self, continuation: Any, details: Any, request: Any) -> Any:
+        """The guarded generator of an RPC whose answer is a stream."""
+        return self._stream(continuation, details, request, self)
+
+    def key_of(self, details: Any) -> str:
+        """The key of the command of an RPC that is under way."""
+        found = self._commands.get(self._by(None, details)) or self._commands.get(self._commands.overflow)
+        return "" if found is None else found.key
+
+
+def _check_clocks(clocks: Any, settings: dict[str, Any]) -> None:
+    """Raise ConfigError if the clocks of streams are none, or contradict the other settings."""
+    if clocks is None:
+        return
+    if not isinstance(clocks, StreamTimeout):
+        raise ConfigError(f"stream_timeout must be a StreamTimeout, or None, not {clocks!r}", "stream_timeout")
+    if settings.get("timeout") is not None:
+        raise ConfigError("stream_timeout and timeout would both limit the wait for a message; use between_items in "
+                          "the place of timeout, and give RPCs of one answer gRPC's own: stub.Get(request, "
+                          "timeout=0.5)", "stream_timeout")
+
+
+def _with_clocks(stream: Any, clocks: StreamTimeout | None) -> Any:
+    """*stream*, of which explain() says that it has these clocks."""
+    if clocks is None:
+        return stream
+    copy = FunctionType(stream.__code__, stream.__globals__, stream.__name__)
+    setattr(copy, OF_ADAPTER, (clocks,))
+    return copy
 
 
 @functools.lru_cache(maxsize=64)
@@ -180,17 +218,23 @@ def _unary(continuation: Any, details: Any, request: Any) -> Generator[Any, Any,
     return outcome
 
 
-def _stream(continuation: Any, details: Any, request: Any) -> Generator[Any, None, None]:
+@transparent_frame
+def _stream(continuation: Any, details: Any, request: Any, guards: RpcGuards) -> Generator[Any, None, None]:
     call = continuation(in_time(details), request)
+    timed = None if guards.clocks is None else TimedMessages(
+        call, guards.key_of(details), guards.clocks, getattr(call, "cancel", None))
     try:
         yield Begun(call)
-        yield from call
+        yield from (call if timed is None else timed)
     except RpcEnded:
         if call.code() is not grpc.StatusCode.OK:
             raise call from None
-    except GeneratorExit:
+    except BaseException:  # it was left, or took too long; where the RPC itself has failed, this does nothing
         _leave(call)
         raise
+    finally:
+        if timed is not None:
+            timed.end()
 
 
 def _leave(call: Any) -> None:

@@ -22,7 +22,9 @@ import grpc.aio
 
 from ..core.vendor_errors import RAISED_BY_GUARDS, as_vendor_error
 from ..drivers.stream_leases import own
+from ..engine.callables import transparent_frame
 from .grpc import Begun, RpcEnded, RpcGuards, in_time, method_name
+from .grpc_clocks import AioTimedMessages
 from .grpc_status import AioGuardRpcError
 
 
@@ -35,7 +37,8 @@ def aio_interceptors(*, key: Callable[[str], str] = method_name, **settings: Any
         key: Given a method such as "/shop.Stock/Get", the key of its command; by default one for each method.
         **settings: As of ``command``, but for fallback, cache, hedge and failover. By default the group is "grpc", the
             failure rules are FAILURES of ``grpc_status``, and there is no timeout; of a stream it limits the wait for
-            each message. A retry is for RPCs of one request and one answer.
+            each message. The clocks of a ``stream_timeout`` are for RPCs whose answer is a stream. A retry is for RPCs
+            of one request and one answer.
 
     Raises:
         ConfigError: A setting is out of range, unknown, or not for RPCs.
@@ -62,12 +65,12 @@ class _StreamUnary(_Interceptor, grpc.aio.StreamUnaryClientInterceptor):  # type
 
 class _UnaryStream(_Interceptor, grpc.aio.UnaryStreamClientInterceptor):  # type: ignore[misc,unused-ignore]
     async def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
-        return await _begun(self._guards.stream, continuation, client_call_details, request)
+        return await _begun(self._guards.begin, continuation, client_call_details, request)
 
 
 class _StreamStream(_Interceptor, grpc.aio.StreamStreamClientInterceptor):  # type: ignore[misc,unused-ignore]
     async def intercept_stream_stream(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
-        return await _begun(self._guards.stream, continuation, client_call_details, request_iterator)
+        return await _begun(self._guards.begin, continuation, client_call_details, request_iterator)
 
 
 async def _unary(continuation: Any, details: Any, request: Any) -> Begun:
@@ -76,24 +79,45 @@ async def _unary(continuation: Any, details: Any, request: Any) -> Begun:
     return Begun(call)
 
 
+async def _begin(continuation: Any, details: Any, request: Any) -> Any:
+    """Begin an RPC: the call, or why there is none. A retry is not to find out, and begin it again.
+
+    Whatever interceptors further below do, they may have read some of the requests, which can be read once.
+    """
+    try:
+        return await continuation(in_time(details), request)
+    except Exception as error:  # noqa: BLE001 - it is raised again
+        return error
+
+
 async def _stream_unary(continuation: Any, details: Any, request: Any) -> AsyncGenerator[Any, None]:
-    call = await continuation(in_time(details), request)
+    call = await _begin(continuation, details, request)
     yield Begun(call)
+    if isinstance(call, Exception):
+        raise call
     await call
 
 
-async def _stream(continuation: Any, details: Any, request: Any) -> AsyncGenerator[Any, None]:
-    call = await continuation(in_time(details), request)
+@transparent_frame
+async def _stream(continuation: Any, details: Any, request: Any, guards: RpcGuards) -> AsyncGenerator[Any, None]:
+    call = await _begin(continuation, details, request)
+    if isinstance(call, Exception):
+        yield Begun(call)
+        raise call
+    timed = None if guards.clocks is None else AioTimedMessages(call, guards.key_of(details), guards.clocks)
     try:
         yield Begun(call)
-        async for message in call:
+        async for message in (call if timed is None else timed):
             yield message
     except RpcEnded as ended:
         if ended.args:
             raise ended.args[0] from None
-    except GeneratorExit:
+    except BaseException:
         call.cancel()
         raise
+    finally:
+        if timed is not None:
+            timed.end()
 
 
 async def _answered(guarded: Any, continuation: Any, details: Any, request: Any) -> Any:
@@ -107,7 +131,10 @@ async def _first(guarded: Any, continuation: Any, details: Any, request: Any) ->
     """Begin an RPC: the items of its guard, and the first of them."""
     items = guarded(continuation, details, request)
     try:
-        return items, await anext(items)
+        begun = await anext(items)
+        if isinstance(begun.call, Exception):
+            await anext(items)
+        return items, begun
     except RAISED_BY_GUARDS as error:
         raise as_vendor_error(error, AioGuardRpcError) from error.__cause__
 

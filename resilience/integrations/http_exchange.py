@@ -38,7 +38,7 @@ from ..core.vendor_errors import as_client_error
 from ..core.verdict import FailedResultError
 from ..drivers.deadline_context import DEADLINE_HEADER, attach, current, deadline_headers, detach, in_use
 from ..drivers.sleeping import async_sleeper, sleeper
-from ..engine.callables import RETRY_ABOVE, USUAL_GROUP
+from ..engine.callables import OF_ADAPTER, USUAL_GROUP
 from ..engine.failure_judge import BEGINS_WITH_HEAD, speaks_of
 from ..errors import CallTimeoutError, ConfigError, RejectedError, ResilienceError
 from ..registry import Registry
@@ -161,7 +161,7 @@ class Exchanges:
         setattr(exchange, USUAL_GROUP, name)  # said in the settings, it would contradict that of another client
         exchange.__module__, _, exchange.__qualname__ = name.partition(".")
         setattr(exchange, BEGINS_WITH_HEAD, True)
-        setattr(exchange, RETRY_ABOVE, retry)
+        setattr(exchange, OF_ADAPTER, () if retry is None else (retry,))
         rules = attrs.evolve(
             rules, refused=(*rules.refused, _CLIENTS.had_no_room),
             caller_faults=(*rules.caller_faults, _CLIENTS.misused),

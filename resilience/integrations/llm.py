@@ -17,11 +17,12 @@ from __future__ import annotations
 
 import functools
 import importlib
+import logging
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from .. import Ending, FailureRules, Verdict, command, http_status
+from .. import Ending, FailureRules, Verdict, command, http_status, retried_by
 from ..core.exception_copy import cause_of
 from ..core.vendor_errors import as_client_error
 from ..engine.callables import flavour_of
@@ -59,6 +60,9 @@ _BASES: Final = ("SyncAPIClient", "AsyncAPIClient")
 _STATUSES: Final = frozenset(map(str, range(100, 600)))
 _STATUS: Final = http_status(failed=(408, "500-528", "530-599"), busy=(429, 529))
 _BY_STATUS: Final = _STATUS.verdicts()
+#: Commands whose retry was found above that of a client.
+_MULTIPLIED: Final[set[str]] = set()
+_log = logging.getLogger("resilience")
 
 
 def judge(ending: Ending) -> Verdict | None:
@@ -74,6 +78,7 @@ def judge(ending: Ending) -> Verdict | None:
         an exception without any is a failure.
     """
     if ending.error is not None:
+        _tell_of_own_retries(ending.error)
         return _of_error(ending.error)
     return _of_event(ending.result) if ending.is_item else _of_response(ending.result)
 
@@ -125,6 +130,20 @@ def _as_theirs(library: Any, error: Exception) -> Exception:
     usual = vars(library.APIConnectionError(request=None))
     vars(both).update({name: value for name, value in usual.items() if not hasattr(both, name)}, message=str(error))
     return both
+
+
+def _tell_of_own_retries(error: Exception) -> None:
+    """Log, once for each command, that its retry multiplies with that of the client, which says so in its requests."""
+    headers = getattr(getattr(error, "__dict__", {}).get("request"), "headers", None)
+    repeated = headers.get("x-stainless-retry-count", "") if isinstance(headers, Mapping) else ""
+    if not repeated.isdecimal() or int(repeated) == 0:
+        return
+    key = retried_by()
+    if key is not None and key not in _MULTIPLIED:
+        _MULTIPLIED.add(key)
+        _log.warning("%s: its retry and the client's own multiply: within one attempt the client sent a request %s "
+                     "times; give the client to guard_client of resilience.integrations.llm, or make it with "
+                     "max_retries=0", key, int(repeated) + 1)
 
 
 def _of_error(error: Exception) -> Verdict | None:

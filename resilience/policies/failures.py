@@ -14,6 +14,8 @@ from ..errors import ConfigError
 
 _ABOVE: Final = ("fallback", "cache", "retry", "failover", "breaker", "throttle", "rate_limit", "max_concurrent",
                  "adaptive_limit", "timeout", "stream_timeout", "hedge")
+#: Some servers write a time since 1970 where seconds are due: that would be for ever.
+_LONGEST_HALT_S: Final = 86_400.0
 
 
 def _suits(rules: FailureRules, declaration: Any, flavour: Flavour, key: str) -> None:
@@ -31,7 +33,7 @@ def _start(rules: FailureRules, runtime: CommandRuntime) -> FailureJudge:
     def halt(seconds: float) -> None:
         circuit, now = runtime.circuit, runtime.clock()
         if circuit is not None:
-            circuit.halt(now + seconds, now)
+            circuit.halt(now + min(seconds, _LONGEST_HALT_S), now)
 
     return FailureJudge(rules, key=runtime.key, halt=halt)
 

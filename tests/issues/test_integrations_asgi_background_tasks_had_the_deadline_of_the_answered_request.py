@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
-from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.responses import FileResponse, PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
@@ -39,6 +39,26 @@ def test_a_background_task_has_no_deadline_and_the_response_had_one(registry, is
     assert TestClient(app).get("/").text == "ab"
     assert seen[:-1] == [True] * (3 if is_streamed else 1)
     assert seen[-1] is None
+
+
+def test_so_has_one_after_a_file_that_the_server_sends_by_itself(registry, tmp_path):
+    file, seen, sent = tmp_path / "file", [], []
+    file.write_text("ab")
+
+    async def note():
+        seen.append(remaining())
+
+    async def send(message):
+        sent.append(message["type"])
+
+    async def app(scope, receive, send):
+        await FileResponse(file, background=BackgroundTask(note))(scope, receive, send)
+
+    asyncio.run(ResilienceMiddleware(app, deadline=5.0, registry=registry)(
+        {"type": "http", "method": "GET", "path": "/", "headers": [], "extensions": {"http.response.pathsend": {}}},
+        None, send))
+    assert ["http.response.start", "http.response.pathsend"] == sent
+    assert [None] == seen
 
 
 def test_a_deadline_around_the_application_is_in_force_for_whoever_set_it(registry):

@@ -23,6 +23,7 @@ from tests.scenarios.vendors import (
     ERROR,
     HEAD,
     WORDS,
+    chunk,
     keeps_alive,
     resets,
     sends,
@@ -91,6 +92,8 @@ TIMED_OUT = ({"timeout": 1} | GOES_ON, WELL)
 BUSY = ({"busy": 1} | GOES_ON, WELL)
 TEN_SECONDS = (10.0, 10.0)
 
+GZIP = HEAD.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n")
+
 FAULTS = [
     Row("connection refused", None, FAILED, go_down, requests=(0, 1)),
     Row("black hole", None, TIMED_OUT, be_a_black_hole, after=TEN_SECONDS, requests=(0, 1), hangs=0.05),
@@ -117,6 +120,9 @@ RELATIVES = [
     Row("200 with an empty body", sends(HEAD + END), FAILED),
     Row("the answer ends early", sends(BEGINNING + END), ({"failure": 1}, {}), events=2, error=EOFError,
         requests=(1, 0)),
+    Row("the connection is closed within a chunk", sends(BEGINNING + b"50\r\ndata:"), ({"failure": 1}, {}), events=2,
+        error=httpx.RemoteProtocolError, requests=(1, 0)),
+    Row("a body that is not the gzip it claims to be", sends(GZIP + chunk("data: 1\n\n") + END), FAILED),
     Row("something that is no HTTP", sends(b"SSH-2.0-OpenSSH_9.6\r\n"), FAILED),
     Row("400", status("400 Bad Request"), ({"bad_request": 1}, {}), events=0, error=httpx.HTTPStatusError,
         requests=(1, 0)),
@@ -146,8 +152,8 @@ def counted(handle):
 
 
 #: What openai's client raises instead.
-OF_OPENAI = {httpx.ReadError: openai.APIConnectionError, FailedResultError: openai.APIError,
-             httpx.HTTPStatusError: openai.BadRequestError}
+OF_OPENAI = {httpx.ReadError: openai.APIConnectionError, httpx.RemoteProtocolError: openai.APIConnectionError,
+             FailedResultError: openai.APIError, httpx.HTTPStatusError: openai.BadRequestError}
 
 
 def as_the_sync_program_counts(counts):
