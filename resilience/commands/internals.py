@@ -35,7 +35,7 @@ from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError
 from ..policies.contradictions import check_agreement
 from ..policies.order import kit_named, kits
-from ..policies.settings import Settings, live_settings, over
+from ..policies.settings import Settings, live_settings, over, settings_with
 from ..policies.shadow import Shadow
 
 _TRANSITIONS_KEPT: Final = 5
@@ -164,7 +164,7 @@ class CommandInternals:
         with self.services.lock:  # two changes at once: the later one adds to the earlier
             changes = {name: self.meant(name, value) for name, value in changes.items()}
             self.check(changes)
-            settings = self.settings.changed(**changes)
+            settings = settings_with(self.settings, **changes)
             changed = tuple(name for name in changes if getattr(settings, name) != getattr(self.settings, name))
             afterwards = self.apply(settings)
         self.finish(afterwards)
@@ -288,8 +288,8 @@ class CommandInternals:
             "has_fallback": declared.has_fallback or wanted.has_fallback,
             "fallback_max_concurrent": (wanted if wanted.has_fallback else declared).fallback_max_concurrent,
         }
-        self.declared = wanted if declared is _UNSAID else declared.changed(**news, **always)
-        merged = self.declared if same else self.settings.changed(**news, **always)
+        self.declared = wanted if declared is _UNSAID else settings_with(declared, **news, **always)
+        merged = self.declared if same else settings_with(self.settings, **news, **always)
         self.stated = shared(known | stated)
         try:
             return self.apply(merged, pool), tuple(news)
@@ -363,7 +363,7 @@ class CommandInternals:
         if self.runtime.reserve is not None:  # a timeout that no function declares needs threads
             moved = settings.timeout is not None and settings.timeout != declared.timeout
             isolation = "thread" if moved else declared.isolation
-            settings = settings if settings.isolation == isolation else settings.changed(isolation=isolation)
+            settings = settings if settings.isolation == isolation else settings_with(settings, isolation=isolation)
         old, self.settings = self.settings, settings
         try:
             return self.runtime.apply(_policies(settings), _policies(old), settings, pool)

@@ -1,6 +1,7 @@
 """Configuration files: TOML text in, validated attrs objects out, every mistake with its file, line and key."""
 
-from .configuration import Configuration, check, configure
+from .applied_source import check
+from .configuration import Configuration, configure
 from .document import Document
 from .events import ConfigurationApplied, ConfigurationRejected
 from .explanation import Chain, Explanation, Origin, explain

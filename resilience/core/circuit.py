@@ -36,7 +36,7 @@ from math import inf
 from typing import Final
 
 from ..errors import CircuitOpenError, LastFailure
-from .breaker import CircuitBreaker
+from .breaker import CircuitBreaker, time_open
 from .circuit_checkpoint import CircuitCheckpoint
 from .events import State, StateChanged, Trigger
 from .failures import Failures
@@ -302,7 +302,7 @@ class Circuit:
         if isinstance(term, Closed):
             term.adopt(config, now)
         elif isinstance(term, Open) and term.told is None:
-            term.until = term.since + config.wait(term.openings, term.u)
+            term.until = term.since + time_open(config, term.openings, term.u)
             self._bar(term)
 
     def _hear_at_once(self) -> None:

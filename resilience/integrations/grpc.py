@@ -33,6 +33,7 @@ import grpc
 
 from .. import Ending, FailureRules, command, remaining
 from ..core.callbacks import check_plain
+from ..core.failure_rules import rules_meant
 from ..core.vendor_errors import RAISED_BY_GUARDS, as_vendor_error
 from ..errors import ConfigError
 from .grpc_status import FAILURES, GuardRpcError
@@ -126,7 +127,7 @@ class RpcGuards:
         check_plain(key, "key", "a method")
         settings = {"group": "grpc", "failures": FAILURES, **settings}
         if settings["failures"] is not None:
-            settings["failures"] = _of_messages(FailureRules.meant(settings["failures"]))
+            settings["failures"] = _of_messages(rules_meant(settings["failures"]))
         once = {name: value for name, value in settings.items() if name != "retry"}
 
         def by(continuation: Any, details: Any, request: Any) -> str:

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 from .. import Ending, FailureRules, Verdict, command, http_status
 from ..core.exception_copy import cause_of
+from ..core.http_status import verdicts_of
 from ..core.vendor_errors import as_client_error
 from ..engine.callables import flavour_of
 from ..engine.error_translation import translated
@@ -58,7 +59,7 @@ _ANSWERS: Final = ("chat.completion", "chat.completion.chunk", "text_completion"
 _BASES: Final = ("SyncAPIClient", "AsyncAPIClient")
 _STATUSES: Final = frozenset(map(str, range(100, 600)))
 _STATUS: Final = http_status(failed=(408, "500-528", "530-599"), busy=(429, 529))
-_BY_STATUS: Final = _STATUS.verdicts()
+_BY_STATUS: Final = verdicts_of(_STATUS)
 
 
 def judge(ending: Ending) -> Verdict | None:
