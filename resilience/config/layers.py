@@ -44,7 +44,7 @@ from .commands import (
 from .document import Document
 from .hints import unknown
 from .live_settings import declared, refusal, refused_together
-from .mistakes import Mistake, Place, shown
+from .mistakes import Mistake, Place, mistake_at, shown
 from .patches import Entry, with_pools
 from .targets import REFERENCE, TargetError, check_exists
 from .well_known import WELL_KNOWN
@@ -105,11 +105,11 @@ class Tables:
                     continue
                 at = _blamed(name, error.option, leaves)
                 known_as = internals_of(command).names[0]
-                mistakes.append(at.mistake(f"of {known_as!r}, with all that is said about it: {why}"))
+                mistakes.append(mistake_at(at, f"of {known_as!r}, with all that is said about it: {why}"))
                 why = None
             if why is not None:
                 if name in own:
-                    mistakes.append(leaves[name].place.mistake(why))
+                    mistakes.append(mistake_at(leaves[name].place, why))
                 value = said
             values[name] = value
         for _ in range(2):
@@ -117,7 +117,7 @@ class Tables:
             if together is not None:
                 name, why = together
                 if name in own:
-                    mistakes.append(leaves[name].place.mistake(why))
+                    mistakes.append(mistake_at(leaves[name].place, why))
                 values[name] = getattr(declared(command), name)
         return Effective(values, leaves, mistakes)
 
@@ -245,5 +245,7 @@ def _check_shared(document: Document | None, guards: Mapping[str, Entry]) -> Non
             value = entry.layer[name].value if name in entry.layer else None
             other, said = first.setdefault((entry.key, name), (entry, value))
             if said != value and document is not None:
-                document.note((entry.layer[name].place if name in entry.layer else entry.place).mistake(
+                place = entry.layer[name].place if name in entry.layer else entry.place
+                document.note(mistake_at(
+                    place,
                     f"{other.target!r} has the same key {entry.key!r}, and another {name}; they share one command"))

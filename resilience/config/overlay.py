@@ -30,7 +30,7 @@ from ..registry import Registry, table_of
 from .commands import settings
 from .layers import Tables
 from .live_settings import Change, changed, declared, told
-from .mistakes import ConfigFileError, Mistake
+from .mistakes import ConfigFileError, Mistake, mistake_at
 from .patches import Entry, Patch
 from .rehearsal import Rehearsal
 from .targets import TargetError, is_being_imported, is_imported, parts
@@ -240,7 +240,7 @@ class Overlay:
             try:
                 self._enter(plan, entry)
             except (TargetError, ConfigError) as error:
-                mistakes.append(entry.place.mistake(str(error)))
+                mistakes.append(mistake_at(entry.place, str(error)))
         if mistakes:
             for patch in plan.fresh:
                 patch.undo()
@@ -311,7 +311,7 @@ class Overlay:
             try:
                 patch.commit()
             except TargetError as error:
-                raise ConfigFileError([patch.entry.place.mistake(str(error))]) from None
+                raise ConfigFileError([mistake_at(patch.entry.place, str(error))]) from None
 
     def _kept(self, patch: Patch, entry: Entry) -> Patch:
         patch.entry = entry
@@ -361,10 +361,10 @@ class Overlay:
             patch.prepare(other for other in list(self.patches.values()) if other is not patch)
             patch.commit()
         except (TargetError, ConfigError) as error:
-            self._complain([patch.entry.place.mistake(str(error))])
+            self._complain([mistake_at(patch.entry.place, str(error))])
         except Exception as error:  # noqa: BLE001 - see above
             _log.debug("%s could not be guarded", patch.entry.target, exc_info=True)
-            self._complain([patch.entry.place.mistake(f"could not be guarded: {error!r}")])
+            self._complain([mistake_at(patch.entry.place, f"could not be guarded: {error!r}")])
 
     def _undo(self, patch: Patch, late: list[Mistake]) -> None:
         """Take a guard off, and note if somebody has put something in its place, unless it is going to be made anew."""
@@ -372,7 +372,7 @@ class Overlay:
         if complaint is None:
             return
         if patch.entry.target not in self.tables.guards:
-            late.append(patch.entry.place.mistake(complaint))
+            late.append(mistake_at(patch.entry.place, complaint))
         for command in patch.commands:
             if self._registry.get(command.key) is not command:
                 with table_of(self._registry).lock:

@@ -22,7 +22,7 @@ from ..decorate.decoration import guard
 from ..errors import ConfigError
 from ..registry import Registry
 from .layers import Tables
-from .mistakes import Mistake
+from .mistakes import Mistake, mistake_at
 from .patches import Entry, Patch
 from .targets import TargetError, check_exists, is_imported, named
 
@@ -72,7 +72,7 @@ def mistakes_at_start(tables: Tables) -> list[Mistake]:
                 _check_references(entry)
                 mistakes += _unguardable(entry, tables)
         except (TargetError, ConfigError) as error:
-            mistakes.append(entry.place.mistake(str(error)))
+            mistakes.append(mistake_at(entry.place, str(error)))
     return list(dict.fromkeys(mistakes or rehearsal.mistakes(tables)))
 
 
@@ -108,7 +108,7 @@ def _refusals(function: Callable[..., Any], entry: Entry, tables: Tables) -> lis
     try:
         guard(function, entry.declaration(registry), "[guards]")
     except (TypeError, ConfigError) as error:
-        return [entry.place.mistake(str(error))]
+        return [mistake_at(entry.place, str(error))]
     return [mistake for command in registry for mistake in tables.effective(command).mistakes]
 
 

@@ -128,7 +128,14 @@ class CircuitBreaker(Standin):
         return self.decorate(wrapped)
 
     def decorate(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Decorate a function; the first one names a breaker without a name."""
+        """Decorate a function; the first one names a breaker without a name.
+
+        Args:
+            function: A plain function, a coroutine function, a generator or an async generator function.
+
+        Raises:
+            TypeError: It is not callable.
+        """
         if not callable(function):
             raise TypeError(f"a breaker decorates callables, not {function!r}")
         if self._name is None:
@@ -141,6 +148,11 @@ class CircuitBreaker(Standin):
     def call(self, func: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
         """Call *func*.
 
+        Args:
+            func: The function.
+            *args: Its arguments.
+            **kwargs: Its keyword arguments.
+
         Raises:
             CircuitBreakerError: It was refused.
         """
@@ -148,15 +160,33 @@ class CircuitBreaker(Standin):
         return result
 
     def call_generator(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Iterate over what *func* yields."""
+        """Iterate over what *func* yields.
+
+        Args:
+            func: The function.
+            *args: Its arguments.
+            **kwargs: Its keyword arguments.
+        """
         return self._call_generator(func, args, kwargs)
 
     def call_async(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
-        """Call *func* and await what it returns."""
+        """Call *func* and await what it returns.
+
+        Args:
+            func: The function.
+            *args: Its arguments.
+            **kwargs: Its keyword arguments.
+        """
         return self._call_async(func, args, kwargs)
 
     def call_async_generator(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Iterate over what *func* yields."""
+        """Iterate over what *func* yields.
+
+        Args:
+            func: The function.
+            *args: Its arguments.
+            **kwargs: Its keyword arguments.
+        """
         return self._call_async_generator(func, args, kwargs)
 
     def __enter__(self) -> None:
@@ -295,7 +325,11 @@ class CircuitBreakerMonitor:
 
     @classmethod
     def register(cls, circuit_breaker: CircuitBreaker) -> None:
-        """Add a breaker to the list."""
+        """Add a breaker to the list.
+
+        Args:
+            circuit_breaker: The breaker.
+        """
         key = circuit_breaker.resilience.key
         if cls.circuit_breakers.setdefault(str(circuit_breaker), circuit_breaker) is not circuit_breaker:
             cls.circuit_breakers[key] = circuit_breaker
@@ -310,7 +344,11 @@ class CircuitBreakerMonitor:
 
     @classmethod
     def get(cls, name: str) -> CircuitBreaker | None:
-        """The one of this name, or None."""
+        """Return the breaker of this name; None: there is none.
+
+        Args:
+            name: Of the breaker.
+        """
         return cls.circuit_breakers.get(name)
 
     @classmethod
@@ -333,7 +371,18 @@ def circuit(failure_threshold: Any = None, recovery_timeout: float | None = None
             expected_exception: Expected | None = None, name: str | None = None,
             fallback_function: Callable[..., Any] | None = None,
             cls: Callable[..., CircuitBreaker] = CircuitBreaker) -> Any:
-    """A breaker to decorate a function with; bare, ``@circuit``, one with the defaults of *cls*. See CircuitBreaker."""
+    """A breaker to decorate a function with; bare, ``@circuit``, one with the defaults of *cls*.
+
+    Args:
+        failure_threshold: Failures in a row at which it opens; None: as the class of the breaker says, 5 unless told
+            otherwise.
+        recovery_timeout: Seconds for which it stays open; None: as the class says, 30.
+        expected_exception: What counts as a failure: a class of exceptions, several, or a function of class and
+            exception; None: as the class says, any Exception.
+        name: Of the breaker; None: that of the first function.
+        fallback_function: Called with the arguments of a call that is refused; None: the call raises.
+        cls: Class of the breaker.
+    """
     if callable(failure_threshold):
         return cls().decorate(failure_threshold)
     return cls(failure_threshold=failure_threshold, recovery_timeout=recovery_timeout,

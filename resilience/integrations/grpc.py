@@ -38,6 +38,8 @@ from ..core.vendor_errors import RAISED_BY_GUARDS, as_vendor_error
 from ..errors import ConfigError
 from .grpc_status import FAILURES, GuardRpcError
 
+__all__ = ["GuardInterceptor"]
+
 _NEVER: Final = ("fallback", "cache", "hedge", "failover")
 
 

@@ -25,6 +25,8 @@ from ..drivers.stream_leases import own
 from .grpc import Begun, RpcEnded, RpcGuards, in_time, method_name
 from .grpc_status import AioGuardRpcError
 
+__all__ = ["aio_interceptors"]
+
 
 def aio_interceptors(*, key: Callable[[str], str] = method_name, **settings: Any) -> list[Any]:
     """Return interceptors for a channel: ``grpc.aio.insecure_channel(target, interceptors=aio_interceptors())``.

@@ -29,6 +29,8 @@ from ..engine.callables import flavour_of
 from ..engine.error_translation import translated
 from .request_mistakes import httpx_mistake
 
+__all__ = ["FAILURES", "guard_client"]
+
 C = TypeVar("C")
 
 #: In the place of a status: what an error event says in ``type`` or ``code``.

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from resilience.discovery import Instance, Listing
+from resilience.discovery.instance import table_of
 from resilience.discovery.membership import HOLD_S, SAY_AGAIN_S, Membership, Verdict, pause_s
 from resilience.discovery.source import MAX_INSTANCES
 from tests.seeds import over_seeds
@@ -169,7 +170,7 @@ def test_what_is_missing_on_purpose_goes_at_once(listing: Listing) -> None:
 
 def test_what_an_instance_says_is_what_it_is_read_from() -> None:
     for said in ({"url": URLS[0]}, {"url": "https://a.example/v1", "weight": 2.5, "zone": "b", "priority": 3, "server_name": "c:8443"}):
-        assert said == Instance.of(said).said()
+        assert said == table_of(Instance.of(said))
     assert ["10.0.0.1:80", "a.example:443/v1", "[::1]:9"] == [
         Instance(url=url).name for url in (URLS[0], "https://a.example/v1", "http://[::1]:9")]
 
