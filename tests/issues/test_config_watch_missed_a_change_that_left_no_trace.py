@@ -106,7 +106,7 @@ def test_a_change_that_takes_back_what_reload_has_read_is_seen(file, registry, h
     file.write_text(OLD)
     assert 3.0 == handle.settings.timeout
     assert any(looked(watcher._file))
-    configuration.changed()
+    configuration._applied.changed()
     assert 2.0 == handle.settings.timeout
 
 
@@ -118,7 +118,7 @@ def test_the_repair_of_what_reload_has_refused_is_seen(file, registry, handle):
         configuration.reload()
     file.write_text(OLD)
     assert any(looked(watcher._file))
-    configuration.changed()
+    configuration._applied.changed()
     assert ((), 2.0) == (configuration.mistakes, handle.settings.timeout)
 
 
@@ -138,11 +138,11 @@ def test_what_is_applied_is_what_was_looked_at_though_the_next_write_has_begun(f
     file.write_text(NEW)
     assert [False, True] == looked(watcher._file, 2)
     file.write_text("")  # an empty file would take all settings back
-    configuration.changed()
+    configuration._applied.changed()
     assert 3.0 == handle.settings.timeout
     file.write_text("[defaults]\ntimeout = 4.0\n")
     assert any(looked(watcher._file))
-    configuration.changed()
+    configuration._applied.changed()
     assert 4.0 == handle.settings.timeout
 
 
@@ -176,14 +176,14 @@ def test_a_file_that_is_gone_or_a_directory_is_told_without_a_line_and_seen_when
     configuration._applied._watcher = watcher = Watcher(file, configuration._applied)
     spoil(file)
     assert any(looked(watcher._file))
-    configuration.changed()
+    configuration._applied.changed()
     assert [f"{file}: {message}"] == [str(mistake) for mistake in configuration.mistakes]
     assert 2.0 == handle.settings.timeout
     if file.exists():
         file.rmdir()
     file.write_text(NEW)
     assert any(looked(watcher._file))
-    configuration.changed()
+    configuration._applied.changed()
     assert ((), 3.0) == (configuration.mistakes, handle.settings.timeout)
 
 
@@ -197,12 +197,12 @@ def test_a_lost_permission_is_told_and_seen_when_it_is_back(file, registry, hand
     monkeypatch.setattr(type(file), "read_bytes", refuse)  # the superuser's permission cannot be taken
     file.chmod(0)
     assert any(looked(watcher._file))
-    configuration.changed()
+    configuration._applied.changed()
     assert [f"{file}: cannot be read: Permission denied"] == [str(mistake) for mistake in configuration.mistakes]
     monkeypatch.setattr(type(file), "read_bytes", read)
     file.chmod(0o600)
     assert any(looked(watcher._file))
-    configuration.changed()
+    configuration._applied.changed()
     assert ((), 2.0) == (configuration.mistakes, handle.settings.timeout)
 
 
@@ -213,7 +213,7 @@ def test_a_content_as_other_editors_write_it_is_applied(file, registry, handle, 
     configuration._applied._watcher = watcher = Watcher(file, configuration._applied)
     file.write_bytes(content)
     assert any(looked(watcher._file))
-    configuration.changed()
+    configuration._applied.changed()
     assert 3.0 == handle.settings.timeout
 
 
@@ -241,7 +241,7 @@ def test_a_relative_path_leads_to_the_same_file_after_the_process_has_changed_it
     file.write_text(NEW)
     if watched:
         assert any(looked(watcher._file))
-        configuration.changed()
+        configuration._applied.changed()
     else:
         configuration.reload()
     assert 3.0 == handle.settings.timeout
