@@ -45,7 +45,7 @@ from .document import Document
 from .hints import unknown
 from .live_settings import declared, refusal, refused_together
 from .mistakes import Mistake, Place, mistake_at, shown
-from .patches import Entry, with_pools
+from .patches import GuardEntry, with_pools
 from .targets import REFERENCE, TargetError, check_exists
 from .well_known import WELL_KNOWN
 
@@ -85,7 +85,7 @@ class Tables:
     defaults: Layer = attrs.field(factory=dict)
     groups: Mapping[str, Layer] = attrs.field(factory=dict)
     commands: Mapping[str, Layer] = attrs.field(factory=dict)
-    guards: Mapping[str, Entry] = attrs.field(factory=dict)
+    guards: Mapping[str, GuardEntry] = attrs.field(factory=dict)
     hints: tuple[Mistake, ...] = ()
 
     def effective(self, command: Command) -> Effective:
@@ -170,7 +170,7 @@ def tables_of(documents: Sequence[Document]) -> Tables:
     defaults: dict[str, SourcedValue] = {}
     groups: dict[str, Layer] = {}
     commands: dict[str, Layer] = {}
-    guards: dict[str, Entry] = {}
+    guards: dict[str, GuardEntry] = {}
     for document in documents:
         _import(document)
     for document in documents:
@@ -185,7 +185,8 @@ def tables_of(documents: Sequence[Document]) -> Tables:
         for target, layer in entries.items():
             if target not in guards or guards[target].layer is not layer:
                 place = document.place(("guards", target))
-                guards[target] = Entry(target=target, place=place, layer={**_well_known(target, layer, place), **layer})
+                guards[target] = GuardEntry(target=target, place=place,
+                                            layer={**_well_known(target, layer, place), **layer})
     _check_shared(documents[-1] if documents else None, guards)
     return Tables(defaults=defaults, groups=groups, commands=commands, guards=with_pools(guards),
                   hints=tuple(hint for document in documents for hint in document.hints()))
@@ -227,7 +228,7 @@ def _many(document: Document, table: str, known: Mapping[str, Setting], found: d
 
 def _target_mistake(target: str) -> str | None:
     try:
-        REFERENCE(None, attrs.fields(Entry).target, target)
+        REFERENCE(None, attrs.fields(GuardEntry).target, target)
     except ConfigError:
         return 'a target must be "module:name", such as "billing.client:Client.charge"'
     try:
@@ -237,9 +238,9 @@ def _target_mistake(target: str) -> str | None:
     return None
 
 
-def _check_shared(document: Document | None, guards: Mapping[str, Entry]) -> None:
+def _check_shared(document: Document | None, guards: Mapping[str, GuardEntry]) -> None:
     """Note where entries of one key, and so of one command, do not agree."""
-    first: dict[tuple[str, str], tuple[Entry, Any]] = {}
+    first: dict[tuple[str, str], tuple[GuardEntry, Any]] = {}
     for entry in guards.values():
         for name in {*entry.layer, "group"} - {"key", "ignore", "fallback", "isolation", "raise_as"}:
             value = entry.layer[name].value if name in entry.layer else None

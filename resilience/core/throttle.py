@@ -28,7 +28,7 @@ import attrs
 from ..errors import ThrottledError
 from .checks import flag, number, strict
 from .outcome import BUSY, FAILURE, SUCCESS, TIMEOUT
-from .reentrance import MET, Guard
+from .reentrance import MET, ReentryGuard
 from .window import Tally, TimeWindow
 
 ACCEPTED: Final = 0  # columns of the window
@@ -98,7 +98,7 @@ class Throttler:
         """
         self._config, self._key = config, key
         self.shadow: Callable[[], object] | None = None
-        self._guard = Guard()
+        self._guard = ReentryGuard()
         self.renew(now)
 
     def renew(self, now: float) -> None:

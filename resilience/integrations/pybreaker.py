@@ -23,7 +23,7 @@ from ..engine.callables import flavour_of
 from ..engine.wrapper_spec import Flavour
 from ..errors import CircuitOpenError, ResilienceError
 from ..registry import Registry
-from .compat_call import Attempt, Block, dressed
+from .compat_call import Attempt, BlockAttempt, dressed
 from .pybreaker_states import CircuitBreakerState, CircuitClosedState, CircuitHalfOpenState, CircuitOpenState
 from .pybreaker_storage import (
     STATE_CLOSED,
@@ -166,7 +166,7 @@ class CircuitBreaker(StoredBreaker):
     @context_manager
     def calling(self) -> Iterator[None]:
         """Run the block of a with-statement as a call."""
-        block = Block(self)
+        block = BlockAttempt(self)
         try:
             yield
         except BaseException as error:
