@@ -89,9 +89,10 @@ def test_a_shared_pool_says_who_fills_it(registry):
     calls = {key: command(key=key, group="shop", registry=registry, timeout=LONG, pool=pool)(lambda: go.wait(LONG))
              for key in ("stock", "price")}
     callers = [threading.Thread(target=calls[key], daemon=True) for key in ("stock", "price", "stock", "stock")]
-    for caller in callers:
+    for number, caller in enumerate(callers, 1):  # the fourth is the one that waits
         caller.start()
-    until(lambda: registry.pools()["shop"].admitted == 4)
+        until(lambda count=number: registry.pools()["shop"].admitted == count)
+    until(lambda: registry.pools()["shop"].waiting == 1)  # it has a place an instant before it is in the queue
     try:
         with pytest.raises(ThreadPoolFullError) as caught:
             calls["price"]()
