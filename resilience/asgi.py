@@ -25,9 +25,10 @@ from .core.checks import number
 from .errors import ConfigError
 from .metrics import hystrix, stream
 from .metrics.exposition import Exposition
-from .metrics.prometheus import Collector
-from .metrics.protocols import Sources
+from .metrics.protocols import Sources, check_registry
 from .registry import default_registry
+
+__all__ = ["Telemetry", "telemetry"]
 
 _T = TypeVar("_T")
 
@@ -158,7 +159,8 @@ class Telemetry:
             if (mistake := check.mistake(value)) is not None:
                 raise ConfigError(f"{name} {mistake}", name)
         self._registry, self._executor = registry, executor
-        self._collector, self._collectors = Collector(registry), tuple(collectors)
+        check_registry(registry)
+        self._collectors = tuple(collectors)
         self._expositions: dict[str, Exposition] = {}  # by the type of what they write
         hystrix_encoder, own_encoder = hystrix.Encoder(), stream.Encoder()
 
@@ -175,10 +177,9 @@ class Telemetry:
         }
         self._pages = {"/metrics": self._metrics, "/health": self._health}
 
-    #: Paths that it answers, below its root_path.
     @property
     def paths(self) -> frozenset[str]:
-        """The paths that it answers, for an application that mounts it beside others."""
+        """The paths that it answers, below its root_path, for an application that mounts it beside others."""
         return frozenset((*self._tickers, *self._pages))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -236,7 +237,7 @@ class Telemetry:
         exposition = self._expositions.get(content_type)
         if exposition is None:
             exposition = self._expositions[content_type] = Exposition(encode)
-        text = exposition.text(self._collector, (collector.collect() for collector in self._collectors))
+        text = exposition.text(self._registry, (collector.collect() for collector in self._collectors))
         if self._executor is None:
             pieces = [piece async for piece in _in_turn(text) if piece]
         else:
@@ -302,3 +303,8 @@ async def _respond(send: Send, scope: Scope, status: int, content_type: str, bod
     await send({"type": "http.response.start", "status": status, "headers": [
         (b"content-type", content_type.encode()), (b"content-length", b"%d" % len(data)), *(headers or [])]})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else data})
+
+
+def __dir__() -> list[str]:
+    """The public names; what else is here makes the application."""
+    return [*__all__]

@@ -43,3 +43,8 @@ __all__ = [
     "StateChanged",
     "Trigger",
 ]
+
+
+def __dir__() -> list[str]:
+    """The public names alone."""
+    return [*__all__]

@@ -7,6 +7,7 @@ and method with parameters, Raises where one raises an error of ours itself.
 import ast
 import importlib
 import inspect
+import pathlib
 import re
 import textwrap
 
@@ -15,10 +16,11 @@ import pytest
 import resilience
 from resilience.errors import ConfigError, RejectedError
 
-MODULES = ("resilience", "resilience.events", "resilience.testing", "resilience.asgi", "resilience.discovery", "resilience.gateway",
-           "resilience.metrics.prometheus", "resilience.integrations.asgi", "resilience.integrations.wsgi",
-           "resilience.integrations.django", "resilience.integrations.flask", "resilience.integrations.opentelemetry",
-           "resilience.integrations.structlog")
+INTEGRATIONS = pathlib.Path(resilience.__file__).parent / "integrations"
+#: What users import; of the integrations, those that say what is theirs, for the others are parts of these.
+MODULES = ("resilience", "resilience.events", "resilience.testing", "resilience.asgi", "resilience.config", "resilience.discovery",
+           "resilience.gateway", "resilience.metrics.prometheus",
+           *sorted(f"resilience.integrations.{file.stem}" for file in INTEGRATIONS.glob("*.py") if "__all__" in file.read_text()))
 _ERRORS = {name for name, kind in vars(resilience).items() if isinstance(kind, type) and issubclass(kind, RejectedError)}
 RAISED = _ERRORS | {ConfigError.__name__, "TypeError", "unknown_option"}
 _ENTRY = re.compile(r"^ {4}\*{0,2}([\w.]+)(?: \(.*?\))?:", re.M)

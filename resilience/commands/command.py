@@ -119,7 +119,7 @@ class Command:
             max_in_flight=reading.max_in_flight,
             max_concurrent=runtime.slots.limit,
             abandoned=0 if runtime.isolation is None else runtime.isolation.abandoned,
-            transitions=self._internals.transitions,
+            transitions=self._internals.history.latest,
             state_since=None if term is None else term.since,
             opened_at=None if circuit is None else circuit.opened_at,
             reason=None if term is None or term.standing is None else term.standing[2],

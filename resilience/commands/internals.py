@@ -10,19 +10,15 @@ a cycle, and outlive its eviction.
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import logging
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from math import inf
 from typing import Any, Final
 
 from ..core.callable_identity import same_word
-from ..core.events import CommandConfigured, State, StateChanged, Trigger
+from ..core.events import CommandConfigured, State, Trigger
 from ..core.failover import RestState
 from ..core.outcome import Event
-from ..core.reasons import FAILED
 from ..core.setting_names import did_you_mean
 from ..core.sharing import shared
 from ..drivers.workers import WorkerPool
@@ -35,12 +31,10 @@ from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError
 from ..policies.contradictions import check_agreement
 from ..policies.order import kit_named, kits
-from ..policies.settings import Settings, live_settings, over
+from ..policies.settings import Settings, live_settings, over, settings_with
 from ..policies.shadow import Shadow
+from .circuit_history import CircuitHistory
 
-_TRANSITIONS_KEPT: Final = 5
-_logger: Final = logging.getLogger("resilience")
-_BLAMING: Final = (*FAILED, Trigger.PROBE_FAILED)  # triggers that a failed call pulls
 _UNSAID: Final = Settings()  # of all commands without a function
 _COLLAPSED: Final = (int(Event.COLLAPSED),)
 
@@ -60,20 +54,6 @@ def _unsaid_policies(known: tuple[Kit, ...]) -> dict[Kit, Any]:
     return _meant(_UNSAID, known)
 
 
-class _TransitionListener:
-    """Hears of the circuit, and tells the command, which it knows weakly: the circuit is a part of it."""
-
-    __slots__ = ("_internals",)
-
-    def __init__(self, internals: CommandInternals) -> None:
-        self._internals = weakref.ref(internals)
-
-    def __call__(self, event: StateChanged) -> None:
-        internals = self._internals()
-        if internals is not None:
-            internals.record_transition(event)
-
-
 class CommandInternals:
     """What stands behind one handle. Every method may be called from any thread.
 
@@ -88,7 +68,7 @@ class CommandInternals:
         stated: The settings that a function has said something about.
         elsewhere: Settings that other commands of the same function have, as with a failover; a word to all of them
             about these does not concern this one.
-        transitions: The circuit's last changes, oldest first.
+        history: The circuit's last changes, which also tells others of them.
     """
 
     __slots__ = (
@@ -98,12 +78,12 @@ class CommandInternals:
         "declared",
         "derived_from",
         "elsewhere",
+        "history",
         "idle",
         "runtime",
         "settings",
         "stated",
         "templates",
-        "transitions",
     )
 
     def __init__(self, key: str, group: str, services: RegistryServices, templates: tuple[str, ...],
@@ -113,8 +93,8 @@ class CommandInternals:
         self.settings = self.declared = _UNSAID
         self.stated: frozenset[str] = frozenset()
         self.elsewhere: frozenset[str] = frozenset()
-        self.runtime = CommandRuntime(key, group, services, kits(), _TransitionListener(self))
-        self.transitions: tuple[StateChanged, ...] = ()
+        self.history = CircuitHistory(key, services.emitter)
+        self.runtime = CommandRuntime(key, group, services, kits(), self.history)
         self._functions: tuple[FunctionRef, ...] = ()
         self._cannot: Mapping[str, str] = {}  # settings that cannot be in force for some function of ours, and why
 
@@ -164,7 +144,7 @@ class CommandInternals:
         with self.services.lock:  # two changes at once: the later one adds to the earlier
             changes = {name: self.meant(name, value) for name, value in changes.items()}
             self.check(changes)
-            settings = self.settings.changed(**changes)
+            settings = settings_with(self.settings, **changes)
             changed = tuple(name for name in changes if getattr(settings, name) != getattr(self.settings, name))
             afterwards = self.apply(settings)
         self.finish(afterwards)
@@ -258,7 +238,7 @@ class CommandInternals:
     def forget(self) -> None:
         """Leave behind what reset() keeps: what limits have learnt and booked, kept answers, the last transitions."""
         self.runtime.forget()
-        self.transitions = ()
+        self.history.forget()
 
     # -- for the registry and the decorators
 
@@ -288,8 +268,8 @@ class CommandInternals:
             "has_fallback": declared.has_fallback or wanted.has_fallback,
             "fallback_max_concurrent": (wanted if wanted.has_fallback else declared).fallback_max_concurrent,
         }
-        self.declared = wanted if declared is _UNSAID else declared.changed(**news, **always)
-        merged = self.declared if same else self.settings.changed(**news, **always)
+        self.declared = wanted if declared is _UNSAID else settings_with(declared, **news, **always)
+        merged = self.declared if same else settings_with(self.settings, **news, **always)
         self.stated = shared(known | stated)
         try:
             return self.apply(merged, pool), tuple(news)
@@ -363,12 +343,12 @@ class CommandInternals:
         if self.runtime.reserve is not None:  # a timeout that no function declares needs threads
             moved = settings.timeout is not None and settings.timeout != declared.timeout
             isolation = "thread" if moved else declared.isolation
-            settings = settings if settings.isolation == isolation else settings.changed(isolation=isolation)
-        old, self.settings = self.settings, settings
+            settings = settings if settings.isolation == isolation else settings_with(settings, isolation=isolation)
+        old, self.settings, self.history.is_shadow = self.settings, settings, "breaker" in settings.shadow
         try:
             return self.runtime.apply(_policies(settings), _policies(old), settings, pool)
         except BaseException:
-            self.settings = old
+            self.settings, self.history.is_shadow = old, "breaker" in old.shadow
             raise
 
     def steer(self, trigger: Trigger) -> None:
@@ -380,22 +360,3 @@ class CommandInternals:
         if self.runtime.circuit is None:
             raise ConfigError(f"{self.key} has no breaker to steer", "breaker")
         self.runtime.circuit.steer(trigger, self.runtime.clock())
-
-    def record_transition(self, event: StateChanged) -> None:
-        """The circuit has changed its state: log it, keep it, and tell listeners."""
-        self._log(event)
-        latest = sorted((*self.transitions, event), key=lambda each: each.term)  # arrival is not order
-        self.transitions = tuple(latest[-_TRANSITIONS_KEPT:])
-        self.services.emitter.emit(event)
-
-    def _log(self, event: StateChanged) -> None:
-        """One line per change; the refusals that follow log nothing."""
-        level = logging.WARNING if event.new in (State.OPEN, State.FORCED_OPEN) else logging.INFO
-        if not _logger.isEnabledFor(level):
-            return
-        failure = event.last_failure if event.trigger in _BLAMING else None
-        last = "" if failure is None else f"; the last failure was {failure}"
-        shadow = "; in shadow mode no call is refused" if "breaker" in self.settings.shadow else ""
-        with contextlib.suppress(Exception):  # of a logging handler or filter
-            _logger.log(level, "%r: the circuit went from %s to %s: %s%s%s", self.key, event.old, event.new,
-                        event.reason, last, shadow, extra={"circuit": self.key})

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 
 from .hints import in_dots, suspicions, syntax_hint, unknown
 from .locator import line_at, lines_of
-from .mistakes import ConfigFileError, Mistake, Place, shown
+from .mistakes import ConfigFileError, Mistake, Place, mistake_at, shown
 from .structure import mistakes_in, structured, told
 
 _T = TypeVar("_T")
@@ -150,11 +150,11 @@ class Document:
 
     def mistake(self, path: tuple[str | int, ...], message: str) -> None:
         """Note that what stands at *path* is wrong; noted again, it is one mistake all the same."""
-        self.note(self.place(path).mistake(message))
+        self.note(mistake_at(self.place(path), message))
 
     def hints(self) -> list[Mistake]:
         """What is allowed, and is most likely not meant."""
-        return [self.place(path).mistake(message) for path, message in suspicions(self.data)]
+        return [mistake_at(self.place(path), message) for path, message in suspicions(self.data)]
 
     def note(self, mistake: Mistake) -> None:
         """Note a mistake whose place is known."""

@@ -22,7 +22,7 @@ from ..engine.callables import GUARD, OF_ADAPTER, flavour_of, innermost, name_of
 from ..engine.worst_case import WorstCase
 from ..engine.wrapper_spec import Flavour
 from ..policies.order import kit_of
-from ..policies.settings import Settings
+from ..policies.settings import Settings, settings_with
 from ..registry import Registry, default_registry, table_of
 from .commands import SourcedValue, settings
 from .layers import Tables
@@ -174,7 +174,7 @@ def _explained_keyed(handle: KeyedCommands) -> Explanation:
         tables = overlay.tables
         effective = tables.effective(template)
         values = {**effective.values, **changes}
-        in_force = template.settings.changed(**values)
+        in_force = settings_with(template.settings, **values)
         origins = [origin for name in settings() for origin in _of_adapters(name, [function]) or
                    _parts(name, values[name], {} if name in changes else effective.leaves)]
     return Explanation(key=handle.key, group=handle.group, chains=(_chain(function, in_force),),

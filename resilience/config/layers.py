@@ -44,8 +44,8 @@ from .commands import (
 from .document import Document
 from .hints import unknown
 from .live_settings import declared, refusal, refused_together
-from .mistakes import Mistake, Place, shown
-from .patches import Entry, with_pools
+from .mistakes import Mistake, Place, mistake_at, shown
+from .patches import GuardEntry, with_pools
 from .targets import REFERENCE, TargetError, check_exists
 from .well_known import ONCE, WELL_KNOWN
 
@@ -85,7 +85,7 @@ class Tables:
     defaults: Layer = attrs.field(factory=dict)
     groups: Mapping[str, Layer] = attrs.field(factory=dict)
     commands: Mapping[str, Layer] = attrs.field(factory=dict)
-    guards: Mapping[str, Entry] = attrs.field(factory=dict)
+    guards: Mapping[str, GuardEntry] = attrs.field(factory=dict)
     hints: tuple[Mistake, ...] = ()
 
     def effective(self, command: Command) -> Effective:
@@ -105,11 +105,11 @@ class Tables:
                     continue
                 at = _blamed(name, error.option, leaves)
                 known_as = internals_of(command).names[0]
-                mistakes.append(at.mistake(f"of {known_as!r}, with all that is said about it: {why}"))
+                mistakes.append(mistake_at(at, f"of {known_as!r}, with all that is said about it: {why}"))
                 why = None
             if why is not None:
                 if name in own:
-                    mistakes.append(leaves[name].place.mistake(why))
+                    mistakes.append(mistake_at(leaves[name].place, why))
                 value = said
             values[name] = value
         for _ in range(2):
@@ -117,7 +117,7 @@ class Tables:
             if together is not None:
                 name, why = together
                 if name in own:
-                    mistakes.append(leaves[name].place.mistake(why))
+                    mistakes.append(mistake_at(leaves[name].place, why))
                 values[name] = getattr(declared(command), name)
         return Effective(values, leaves, mistakes)
 
@@ -170,7 +170,7 @@ def tables_of(documents: Sequence[Document]) -> Tables:
     defaults: dict[str, SourcedValue] = {}
     groups: dict[str, Layer] = {}
     commands: dict[str, Layer] = {}
-    guards: dict[str, Entry] = {}
+    guards: dict[str, GuardEntry] = {}
     for document in documents:
         _import(document)
     for document in documents:
@@ -188,7 +188,8 @@ def tables_of(documents: Sequence[Document]) -> Tables:
                 for name in ("retry", "hedge") if target in ONCE else ():
                     if name in layer and layer[name].value is not None:
                         document.mistake(("guards", target, name), ONCE[target])
-                guards[target] = Entry(target=target, place=place, layer={**_well_known(target, layer, place), **layer})
+                guards[target] = GuardEntry(target=target, place=place,
+                                            layer={**_well_known(target, layer, place), **layer})
     _check_shared(documents[-1] if documents else None, guards)
     return Tables(defaults=defaults, groups=groups, commands=commands, guards=with_pools(guards),
                   hints=tuple(hint for document in documents for hint in document.hints()))
@@ -230,7 +231,7 @@ def _many(document: Document, table: str, known: Mapping[str, Setting], found: d
 
 def _target_mistake(target: str) -> str | None:
     try:
-        REFERENCE(None, attrs.fields(Entry).target, target)
+        REFERENCE(None, attrs.fields(GuardEntry).target, target)
     except ConfigError:
         return 'a target must be "module:name", such as "billing.client:Client.charge"'
     try:
@@ -240,13 +241,15 @@ def _target_mistake(target: str) -> str | None:
     return None
 
 
-def _check_shared(document: Document | None, guards: Mapping[str, Entry]) -> None:
+def _check_shared(document: Document | None, guards: Mapping[str, GuardEntry]) -> None:
     """Note where entries of one key, and so of one command, do not agree."""
-    first: dict[tuple[str, str], tuple[Entry, Any]] = {}
+    first: dict[tuple[str, str], tuple[GuardEntry, Any]] = {}
     for entry in guards.values():
         for name in {*entry.layer, "group"} - {"key", "ignore", "fallback", "isolation", "raise_as"}:
             value = entry.layer[name].value if name in entry.layer else None
             other, said = first.setdefault((entry.key, name), (entry, value))
             if said != value and document is not None:
-                document.note((entry.layer[name].place if name in entry.layer else entry.place).mistake(
+                place = entry.layer[name].place if name in entry.layer else entry.place
+                document.note(mistake_at(
+                    place,
                     f"{other.target!r} has the same key {entry.key!r}, and another {name}; they share one command"))

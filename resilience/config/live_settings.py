@@ -14,6 +14,7 @@ from ..core.events import CommandConfigured
 from ..engine.kit import Afterwards
 from ..errors import ConfigError
 from ..policies.contradictions import CONTRADICTED
+from ..policies.settings import settings_with
 
 
 class Change(NamedTuple):
@@ -47,7 +48,7 @@ def changed(command: Command, values: Mapping[str, Any]) -> Change | None:
     news = {name: value for name, value in values.items() if getattr(command.settings, name) != value}
     if not news:
         return None
-    return Change(command, tuple(news), internals_of(command).apply(command.settings.changed(**news)))
+    return Change(command, tuple(news), internals_of(command).apply(settings_with(command.settings, **news)))
 
 
 def told(change: Change) -> None:

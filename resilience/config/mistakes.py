@@ -34,10 +34,6 @@ class Place(NamedTuple):
         where = f"{self.file}:{self.line}" if self.line else self.file
         return f"{where} {self.key}".rstrip()
 
-    def mistake(self, message: str) -> Mistake:
-        """The mistake at this place; a *message* of the code is put in the words of a file, and shows no password."""
-        return Mistake(self.file, self.line, self.key, _on_one_line(masked(in_toml(message, self.key))))
-
 
 class Mistake(NamedTuple):
     """One thing to put right.
@@ -59,6 +55,11 @@ class Mistake(NamedTuple):
         key = f"{self.key}: " if self.key else ""
         line = f":{self.line}" if self.line else ""
         return f"{self.file}{line}: {key}{self.message}"
+
+
+def mistake_at(place: Place, message: str) -> Mistake:
+    """The mistake at a *place*; a *message* of the code is put in the words of a file, and shows no password."""
+    return Mistake(place.file, place.line, place.key, _on_one_line(masked(in_toml(message, place.key))))
 
 
 class ConfigFileError(ConfigError):

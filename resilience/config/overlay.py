@@ -30,8 +30,8 @@ from ..registry import Registry, table_of
 from .commands import settings
 from .layers import Tables
 from .live_settings import Change, changed, declared, told
-from .mistakes import ConfigFileError, Mistake
-from .patches import Entry, Patch
+from .mistakes import ConfigFileError, Mistake, mistake_at
+from .patches import GuardEntry, Patch
 from .rehearsal import Rehearsal
 from .targets import TargetError, is_being_imported, is_imported, parts
 
@@ -84,11 +84,11 @@ class _Plan:
     def __init__(self, kept: list[str], going: list[Patch], doomed: set[Command]) -> None:
         self.kept, self.going, self.doomed = kept, going, doomed
         self.fresh: list[Patch] = []
-        self.anew: list[Entry] = []
+        self.anew: list[GuardEntry] = []
         self.waiting: list[Patch] = []
         self.rehearsal = Rehearsal()
 
-    def has_to_wait(self, entry: Entry) -> bool:
+    def has_to_wait(self, entry: GuardEntry) -> bool:
         """Whether the *entry* needs what those that are going have: their place, their key or their group's threads.
 
         Or what another entry will say of the same key or the same threads that has to wait itself.
@@ -240,14 +240,14 @@ class Overlay:
             try:
                 self._enter(plan, entry)
             except (TargetError, ConfigError) as error:
-                mistakes.append(entry.place.mistake(str(error)))
+                mistakes.append(mistake_at(entry.place, str(error)))
         if mistakes:
             for patch in plan.fresh:
                 patch.undo()
             raise ConfigFileError(mistakes)
         return plan
 
-    def _may_stay(self, target: str, entry: Entry) -> bool:
+    def _may_stay(self, target: str, entry: GuardEntry) -> bool:
         """Whether the guard that there is can be what the *entry* says.
 
         It cannot after its module was made anew, nor if it could not be put in place when the module was imported.
@@ -259,7 +259,7 @@ class Overlay:
             return known.is_in_force
         return not known.is_in_place
 
-    def _enter(self, plan: _Plan, entry: Entry) -> None:
+    def _enter(self, plan: _Plan, entry: GuardEntry) -> None:
         """Make the guard of an *entry*, or rehearse it if it has to wait until others are taken off.
 
         Raises:
@@ -283,7 +283,7 @@ class Overlay:
             plan.anew.append(entry)
             self._check_agreement(plan, entry, others)
 
-    def _check_agreement(self, plan: _Plan, entry: Entry, others: list[Patch]) -> None:
+    def _check_agreement(self, plan: _Plan, entry: GuardEntry, others: list[Patch]) -> None:
         """Raise ConfigError if the *entry* contradicts a command that stays, of its key or on its group's threads."""
         stay = [command for command in self._registry if command not in plan.doomed]
         if any(command.group == entry.group and command.pool is not None for command in stay):
@@ -311,9 +311,9 @@ class Overlay:
             try:
                 patch.commit()
             except TargetError as error:
-                raise ConfigFileError([patch.entry.place.mistake(str(error))]) from None
+                raise ConfigFileError([mistake_at(patch.entry.place, str(error))]) from None
 
-    def _kept(self, patch: Patch, entry: Entry) -> Patch:
+    def _kept(self, patch: Patch, entry: GuardEntry) -> Patch:
         patch.entry = entry
         return patch
 
@@ -361,10 +361,10 @@ class Overlay:
             patch.prepare(other for other in list(self.patches.values()) if other is not patch)
             patch.commit()
         except (TargetError, ConfigError) as error:
-            self._complain([patch.entry.place.mistake(str(error))])
+            self._complain([mistake_at(patch.entry.place, str(error))])
         except Exception as error:  # noqa: BLE001 - see above
             _log.debug("%s could not be guarded", patch.entry.target, exc_info=True)
-            self._complain([patch.entry.place.mistake(f"could not be guarded: {error!r}")])
+            self._complain([mistake_at(patch.entry.place, f"could not be guarded: {error!r}")])
 
     def _undo(self, patch: Patch, late: list[Mistake]) -> None:
         """Take a guard off, and note if somebody has put something in its place, unless it is going to be made anew."""
@@ -372,7 +372,7 @@ class Overlay:
         if complaint is None:
             return
         if patch.entry.target not in self.tables.guards:
-            late.append(patch.entry.place.mistake(complaint))
+            late.append(mistake_at(patch.entry.place, complaint))
         for command in patch.commands:
             if self._registry.get(command.key) is not command:
                 with table_of(self._registry).lock:

@@ -48,7 +48,7 @@ _passed: ContextVar[frozenset[str]] = ContextVar("resilience_passed_guards", def
 _STRUCTURE: Final = ("key", "group", "isolation", "pool", "ignore", "fallback", "raise_as")
 
 
-def with_pools(guards: Mapping[str, Entry]) -> dict[str, Entry]:
+def with_pools(guards: Mapping[str, GuardEntry]) -> dict[str, GuardEntry]:
     """The entries, each with its group's pool; those that say one come first, since they decide."""
     ordered = sorted(guards.items(), key=lambda each: each[1].said("pool") is None)
     pools: dict[str, ThreadPool] = {}
@@ -59,7 +59,7 @@ def with_pools(guards: Mapping[str, Entry]) -> dict[str, Entry]:
 
 
 @attrs.frozen(kw_only=True)
-class Entry:
+class GuardEntry:
     """One entry of ``[guards]``.
 
     Attributes:
@@ -110,7 +110,7 @@ class Entry:
                 {f"{kit.name}.{field}": value if kit.usual is not None and isinstance(value, str) else True
                  for kit in setting_kits() for field, value in self._compiled_in(kit).items() if value})
 
-    def may_become(self, other: Entry) -> bool:
+    def may_become(self, other: GuardEntry) -> bool:
         """Whether the guard that this entry made can be what the *other* says, while calls go on.
 
         A plain function that is guarded without a timeout moves to worker threads with one, and back; one that is
@@ -161,7 +161,7 @@ class Patch:
         commands: The command, once prepared; with a failover, those of its targets and what stands above them.
     """
 
-    def __init__(self, entry: Entry, registry: Registry) -> None:
+    def __init__(self, entry: GuardEntry, registry: Registry) -> None:
         self.entry, self._registry = entry, registry
         self.commands: tuple[Command, ...] = ()
         self._functions: tuple[Any, ...] = ()  # what the commands know of the wrapper

@@ -22,8 +22,8 @@ from ..decorate.decoration import guard
 from ..errors import ConfigError
 from ..registry import Registry
 from .layers import Tables
-from .mistakes import Mistake
-from .patches import Entry, Patch
+from .mistakes import Mistake, mistake_at
+from .patches import GuardEntry, Patch
 from .targets import TargetError, check_exists, is_imported, named
 
 _REFERENCES: Final = ("ignore", "fallback", "raise_as")
@@ -40,7 +40,7 @@ class Rehearsal:
         self._registry = Registry()
         self.patches: list[Patch] = []
 
-    def enter(self, entry: Entry, others: Iterable[Patch] = (), going: Iterable[Patch] = ()) -> None:
+    def enter(self, entry: GuardEntry, others: Iterable[Patch] = (), going: Iterable[Patch] = ()) -> None:
         """Prepare an entry whose target's module is imported.
 
         Args:
@@ -72,11 +72,11 @@ def mistakes_at_start(tables: Tables) -> list[Mistake]:
                 _check_references(entry)
                 mistakes += _unguardable(entry, tables)
         except (TargetError, ConfigError) as error:
-            mistakes.append(entry.place.mistake(str(error)))
+            mistakes.append(mistake_at(entry.place, str(error)))
     return list(dict.fromkeys(mistakes or rehearsal.mistakes(tables)))
 
 
-def _check_references(entry: Entry) -> None:
+def _check_references(entry: GuardEntry) -> None:
     """Raise TargetError or ConfigError for an exception or a fallback that is not there, or is something else."""
     ignored, fallback, raise_as = (entry.said(name) for name in _REFERENCES)
     for reference in filter(None, (*ignored, fallback, raise_as)):
@@ -96,19 +96,19 @@ def _check_references(entry: Entry) -> None:
 _IGNORE: Final = attrs.fields(attrs.make_class("Ignoring", ["ignore"])).ignore
 
 
-def _unguardable(entry: Entry, tables: Tables) -> list[Mistake]:
+def _unguardable(entry: GuardEntry, tables: Tables) -> list[Mistake]:
     """Why the *entry* fits no function, whichever; empty if it fits some."""
     bare = attrs.evolve(entry, layer={name: said for name, said in entry.layer.items() if name not in _REFERENCES})
     found = [_refusals(function, bare, tables) for function in _FUNCTIONS]
     return found[0] if all(found) else []
 
 
-def _refusals(function: Callable[..., Any], entry: Entry, tables: Tables) -> list[Mistake]:
+def _refusals(function: Callable[..., Any], entry: GuardEntry, tables: Tables) -> list[Mistake]:
     registry = Registry()
     try:
         guard(function, entry.declaration(registry), "[guards]")
     except (TypeError, ConfigError) as error:
-        return [entry.place.mistake(str(error))]
+        return [mistake_at(entry.place, str(error))]
     return [mistake for command in registry for mistake in tables.effective(command).mistakes]
 
 

@@ -35,7 +35,7 @@ from .callable_identity import by_identity
 from .checks import flag, number, one_of, strict
 from .limit_estimator import ALGORITHMS, LimitEstimator, Reading
 from .outcome import BUSY, CUT_SHORT, SUCCESS, TIMEOUT
-from .reentrance import Guard
+from .reentrance import ReentryGuard
 from .references import as_function, function_in_file, function_or_none
 from .stalls import NO_STALLS, Stalls
 
@@ -150,7 +150,7 @@ class AdaptiveLimiter:
         self.shadow: Callable[[], object] | None = None
         self.slots = Slots(Bulkhead(config.initial), key=key) if slots is None else slots
         self._peaks = [0, 0]  # most in flight that our own and the other reader have not heard of
-        self._guard = Guard()
+        self._guard = ReentryGuard()
         self._begin(now)
 
     @property

@@ -52,7 +52,7 @@ class Collapse:
     key: Callable[[Any], Hashable] | None = attrs.field(default=None, validator=callable_or_none, eq=by_identity)
 
 
-class Place:
+class BatchPlace:
     """One item of a batch, and what comes of it for all who asked for it.
 
     Attributes:
@@ -92,26 +92,26 @@ class Batch:
         self.due = 0.0
         self.entered = self.closed = self.begun = False
         self.callers = self.size = 0
-        self.places: dict[Place, None] = {}  # in order of arrival
-        self.index: dict[Hashable, Place] = {}
+        self.places: dict[BatchPlace, None] = {}  # in order of arrival
+        self.index: dict[Hashable, BatchPlace] = {}
 
 
 B = TypeVar("B", bound=Batch)
 
 
-class Ticket(Generic[B]):
+class BatchTicket(Generic[B]):
     """That a caller is in a batch.
 
     Attributes:
         batch: The batch; it stays the same when the caller has left.
-        place: Place of the caller's item in the batch; None: the caller is not in it, or not any more.
+        place: BatchPlace of the caller's item in the batch; None: the caller is not in it, or not any more.
     """
 
     __slots__ = ("batch", "place")
 
     def __init__(self) -> None:
         self.batch: B | None = None
-        self.place: Place | None = None
+        self.place: BatchPlace | None = None
 
 
 class Batcher(Generic[B]):
@@ -142,7 +142,8 @@ class Batcher(Generic[B]):
         """The batch of *lane* that can be joined."""
         return self._open.get(lane)
 
-    def join(self, ticket: Ticket[B], lane: Hashable, key: Hashable, item: Any, now: float, kept: Any = None) -> None:
+    def join(self, ticket: BatchTicket[B], lane: Hashable, key: Hashable, item: Any, now: float,
+             kept: Any = None) -> None:
         """Enter *ticket* for *item* in the lane's open batch; in one of its own, due at once, if *lane* is None.
 
         Args:
@@ -162,7 +163,7 @@ class Batcher(Generic[B]):
                 batch = self._make(lane, kept)
             place = batch.index.get(key)
             if place is None:
-                place = batch.index.setdefault(key, Place(key, item))
+                place = batch.index.setdefault(key, BatchPlace(key, item))
             with self._lock:
                 # Without a call from here to the end.
                 if batch.closed or (not batch.entered and lane is not None and lane in self._open):
@@ -182,7 +183,7 @@ class Batcher(Generic[B]):
                     del self._open[lane]
             return
 
-    def leave(self, ticket: Ticket[B]) -> int:
+    def leave(self, ticket: BatchTicket[B]) -> int:
         """Give *ticket* up; harmless if it was given up before. How many are left in its batch."""
         batch = ticket.batch
         if batch is None:
@@ -201,7 +202,7 @@ class Batcher(Generic[B]):
                         del self._open[batch.lane]
             return batch.callers
 
-    def take(self, batch: B) -> list[Place]:
+    def take(self, batch: B) -> list[BatchPlace]:
         """Close *batch*, and begin it: the places that somebody waits for, in order of arrival.
 
         May be called again, by who goes on where another was interrupted.

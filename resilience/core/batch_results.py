@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import BatchResultError, MissingResultError
-from .batch import Place
+from .batch import BatchPlace
 from .exception_copy import copy_for_raise, traceback_of, with_traceback
 from .exception_groups import is_a
 
 
-def deal(name: str, places: list[Place], answers: Any) -> None:
+def deal(name: str, places: list[BatchPlace], answers: Any) -> None:
     """Give each of *places* what *answers*, of the batch function called *name*, has for it."""
     if isinstance(answers, Mapping):
         for place in places:
@@ -32,7 +32,7 @@ def deal(name: str, places: list[Place], answers: Any) -> None:
             _give(name, place, answer)
 
 
-def _deal_one(name: str, place: Place, answers: Mapping[Any, Any]) -> None:
+def _deal_one(name: str, place: BatchPlace, answers: Mapping[Any, Any]) -> None:
     try:
         answer = answers[place.key]  # a defaultdict and a Counter have an answer to everything
     except KeyError:
@@ -43,7 +43,7 @@ def _deal_one(name: str, place: Place, answers: Mapping[Any, Any]) -> None:
         _give(name, place, answer)
 
 
-def _give(name: str, place: Place, answer: Any) -> None:
+def _give(name: str, place: BatchPlace, answer: Any) -> None:
     if not issubclass(type(answer), BaseException):
         place.answer, place.error = answer, None  # an interrupted attempt may have left one
     elif is_a(answer, Exception):
@@ -54,14 +54,14 @@ def _give(name: str, place: Place, answer: Any) -> None:
         place.error, place.trace = missing, None
 
 
-def fail(places: list[Place], error: Exception, trace: Any = None) -> None:
+def fail(places: list[BatchPlace], error: Exception, trace: Any = None) -> None:
     """Give all of *places* one *error*, and the traceback to raise it with."""
     with_traceback(error, trace)  # not the frame of ours that dealt it out
     for place in places:
         place.error, place.trace = error, trace
 
 
-def outcome(place: Place) -> Any:
+def outcome(place: BatchPlace) -> Any:
     """The answer, for one of the place's callers.
 
     Raises:

@@ -94,17 +94,19 @@ class CircuitBreaker:
             raise ConfigError("slow_rate means nothing without slow_call; say from how long on a call is slow",
                               "slow_rate")
 
-    def wait(self, openings: int, u: float) -> float:
-        """Return the seconds for which the circuit stays open.
 
-        Args:
-            openings: Number of openings in a row without a recovery, this one included.
-            u: A random number in [0, 1).
-        """
-        wait = self.open_for
-        if self.open_growth > 1:
-            try:
-                wait = min(self.open_max, wait * self.open_growth ** (openings - 1))
-            except OverflowError:
-                wait = self.open_max
-        return wait * (1.0 + self.open_jitter * u)
+def time_open(breaker: CircuitBreaker, openings: int, u: float) -> float:
+    """Return the seconds for which the circuit stays open.
+
+    Args:
+        breaker: The circuit breaker in force.
+        openings: Number of openings in a row without a recovery, this one included.
+        u: A random number in [0, 1).
+    """
+    wait = breaker.open_for
+    if breaker.open_growth > 1:
+        try:
+            wait = min(breaker.open_max, wait * breaker.open_growth ** (openings - 1))
+        except OverflowError:
+            wait = breaker.open_max
+    return wait * (1.0 + breaker.open_jitter * u)

@@ -22,7 +22,7 @@ from typing import Final
 import attrs
 
 from .checks import number, strict
-from .reentrance import Guard
+from .reentrance import ReentryGuard
 from .window import Tally, TimeWindow
 
 _CALLS: Final = 0  # columns of the window
@@ -59,7 +59,7 @@ class Budget:
 
     def __init__(self, config: RetryBudget, now: float) -> None:
         self._config = config
-        self._guard = Guard()
+        self._guard = ReentryGuard()
         self.renew(now)
 
     @property

@@ -68,6 +68,11 @@ class Bulkhead:
 TOKEN: Final = (None,)  # what is added to a sack for one call that ended
 
 
+def most_at_once(max_concurrent: int | Bulkhead | None) -> int | None:
+    """How many calls may run at once, in whichever way the setting ``max_concurrent`` says it; None: no limit."""
+    return max_concurrent.max_concurrent if isinstance(max_concurrent, Bulkhead) else max_concurrent
+
+
 class Slots:
     """The machine of a Bulkhead: a gate. Every method may be called from any thread, and by a signal handler.
 

@@ -92,7 +92,7 @@ class Cache:
                               "refresh_ahead")
 
 
-class Entry:
+class CacheEntry:
     """An answer: a value, or an exception.
 
     Attributes:
@@ -139,8 +139,8 @@ class Store:
 
     def __init__(self, policy: Cache) -> None:
         self._policy = policy
-        self._entries: dict[Hashable, Entry] = {}
-        self._order: OrderedDict[Entry, None] = OrderedDict()  # least recently used first
+        self._entries: dict[Hashable, CacheEntry] = {}
+        self._order: OrderedDict[CacheEntry, None] = OrderedDict()  # least recently used first
         self.find, self.touch = self._entries.get, self._order.move_to_end
         self.epoch = 0
         self._lock = Lock()
@@ -148,12 +148,12 @@ class Store:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, key: Hashable, now: float) -> Entry | None:
+    def get(self, key: Hashable, now: float) -> CacheEntry | None:
         """Return the entry that is good for *key*, and note that it was used; None: there is none."""
         entry = self.find(key)
         return None if entry is None or now >= entry.lasts else self._used(entry)
 
-    def stale(self, key: Hashable, now: float) -> Entry | None:
+    def stale(self, key: Hashable, now: float) -> CacheEntry | None:
         """Return the entry that may answer for a call of *key* that has failed, and note that; None: there is none.
 
         It may have come while that call was under way, and be good.
@@ -163,7 +163,7 @@ class Store:
             return None
         return self._used(entry)
 
-    def claim(self, entry: Entry, now: float) -> bool:
+    def claim(self, entry: CacheEntry, now: float) -> bool:
         """Whether the caller is to refresh *entry*. If so, nobody else is for a while, and there is nothing to undo."""
         with self._lock:
             if now < entry.due:
@@ -172,7 +172,7 @@ class Store:
             return True
 
     def put(self, key: Hashable, value: Any, now: float, epoch: int, error: Exception | None = None,
-            instead_of: Entry | None = None) -> None:
+            instead_of: CacheEntry | None = None) -> None:
         """Keep *value*, or *error*, if nothing was cleared since *epoch*.
 
         What came of a refresh is kept *instead_of* the entry that was refreshed, and only if that is still there: else
@@ -183,7 +183,7 @@ class Store:
         with self._lock:
             if epoch != self.epoch:
                 return
-            entry = Entry(key, value, error, now, self._policy)
+            entry = CacheEntry(key, value, error, now, self._policy)
             if old is None or self._entries.get(old.key) is not old:
                 old = self._entries.get(key)
             if instead_of is not None and instead_of is not old:
@@ -198,9 +198,9 @@ class Store:
             self._sweep(now, gone)
             self._shrink(gone)
 
-    def drop(self, key: Hashable, epoch: int, entry: Entry | None = None) -> None:
+    def drop(self, key: Hashable, epoch: int, entry: CacheEntry | None = None) -> None:
         """Forget the answer for *key*, or this *entry* alone: the target has said something else, which is not kept."""
-        gone: list[Entry] = []
+        gone: list[CacheEntry] = []
         old = self.find(key)
         if old is None or (entry is not None and entry is not old):
             return
@@ -219,7 +219,7 @@ class Store:
 
     def configure(self, policy: Cache) -> None:
         """Let the answers last as long as the new policy says, and take no more room than it allows."""
-        gone: list[Entry] = []
+        gone: list[CacheEntry] = []
         with self._lock:
             self._policy = policy
             for entry in list(self._order):  # one step; touch() needs no lock
@@ -231,14 +231,14 @@ class Store:
         self._lock = Lock()
         self.clear()
 
-    def _used(self, entry: Entry) -> Entry:
+    def _used(self, entry: CacheEntry) -> CacheEntry:
         try:
             self.touch(entry)
         except KeyError:  # thrown out just now
             pass
         return entry
 
-    def _sweep(self, now: float, gone: list[Entry]) -> None:
+    def _sweep(self, now: float, gone: list[CacheEntry]) -> None:
         for _ in range(_LOOKS):
             entry = self._oldest()
             if now < entry.lasts or now < entry.dies(self._policy):
@@ -247,18 +247,18 @@ class Store:
             if not self._order:  # the new one too, if the clock is too coarse for its ttl
                 return
 
-    def _shrink(self, gone: list[Entry]) -> None:
+    def _shrink(self, gone: list[CacheEntry]) -> None:
         while len(self._order) > self._policy.max_size:
             self._drop(self._oldest(), gone)
 
-    def _oldest(self) -> Entry:
+    def _oldest(self) -> CacheEntry:
         while True:
             try:
                 return next(iter(self._order))
             except RuntimeError:  # somebody touched one between the two steps
                 continue
 
-    def _drop(self, entry: Entry, gone: list[Entry]) -> None:
+    def _drop(self, entry: CacheEntry, gone: list[CacheEntry]) -> None:
         gone.append(entry)
         if self._entries.get(entry.key) is entry:
             del self._entries[entry.key]

@@ -83,16 +83,18 @@ class Chaos:
         if self.result_rate and self.result is None:
             raise ConfigError("result_rate means nothing without result; say how to spoil a result", "result_rate")
 
-    def harm(self, u: float, v: float, w: float) -> Harm | None:
-        """Return what to do to one call; None: nothing.
 
-        Args:
-            u: A random number in [0, 1), which decides about the delay.
-            v: Another one, which decides about the error.
-            w: Another one, which decides about the result.
-        """
-        delay = self.latency if u < self.latency_rate else 0.0
-        error = self.error if v < self.error_rate else None
-        result = self.result if error is None and w < self.result_rate else None
-        harmless = not delay and error is None and result is None  # what is called may call itself false
-        return None if harmless else Harm(delay, error, result)
+def harm_of(chaos: Chaos, u: float, v: float, w: float) -> Harm | None:
+    """Return what to do to one call; None: nothing.
+
+    Args:
+        chaos: What is configured.
+        u: A random number in [0, 1), which decides about the delay.
+        v: Another one, which decides about the error.
+        w: Another one, which decides about the result.
+    """
+    delay = chaos.latency if u < chaos.latency_rate else 0.0
+    error = chaos.error if v < chaos.error_rate else None
+    result = chaos.result if error is None and w < chaos.result_rate else None
+    harmless = not delay and error is None and result is None  # what is called may call itself false
+    return None if harmless else Harm(delay, error, result)

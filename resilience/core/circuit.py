@@ -36,13 +36,13 @@ from math import inf
 from typing import Final
 
 from ..errors import CircuitOpenError, LastFailure
-from .breaker import CircuitBreaker
+from .breaker import CircuitBreaker, time_open
 from .circuit_checkpoint import CircuitCheckpoint
 from .events import State, StateChanged, Trigger
 from .failures import Failures
 from .outcome import CANCELLED, CUT_SHORT, FAILURE, REJECTED, SUCCESS, TIMEOUT
 from .reasons import FAILED, WORDS, verdict
-from .reentrance import MET, Guard
+from .reentrance import MET, ReentryGuard
 from .stalls import NO_STALLS, Stalls
 from .terms import BAD, GOOD, SLOW_BAD, SLOW_GOOD, Closed, Disabled, ForcedClosed, ForcedOpen, HalfOpen, Open, Term
 from .transitions import FORCED_BY, TRANSITIONS
@@ -89,7 +89,7 @@ class Circuit:
         """
         self._key, self._group, self._random, self._stalls = key, group, random, stalls
         self._horizon, self._failures = horizon, Failures() if failures is None else failures
-        self._guard = Guard(emit)
+        self._guard = ReentryGuard(emit)
         self._config = config
         self._shadow = None
         self.slow_s = inf if config.slow_call is None else config.slow_call
@@ -302,7 +302,7 @@ class Circuit:
         if isinstance(term, Closed):
             term.adopt(config, now)
         elif isinstance(term, Open) and term.told is None:
-            term.until = term.since + config.wait(term.openings, term.u)
+            term.until = term.since + time_open(config, term.openings, term.u)
             self._bar(term)
 
     def _hear_at_once(self) -> None:

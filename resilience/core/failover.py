@@ -26,7 +26,7 @@ from ..errors import ConfigError
 from .budget import RetryBudget
 from .checks import as_tuple, number, shown_value, strict
 from .plain_numbers import bare_numbers, is_number, keep
-from .reentrance import MET, Guard
+from .reentrance import MET, ReentryGuard
 from .retry import budget_or_none
 
 _MOST_TARGETS: Final = 100
@@ -172,7 +172,7 @@ class Rest:
     _term: RestTerm
 
     def __init__(self, config: RestPolicy) -> None:
-        self._guard = Guard()
+        self._guard = ReentryGuard()
         self.config = config
         self.clear()
 

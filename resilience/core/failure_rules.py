@@ -145,48 +145,47 @@ class FailureRules:
     halts: bool = attrs.field(default=False, kw_only=True, validator=flag)
     raise_failures: bool = attrs.field(default=False, kw_only=True, validator=flag)
 
-    @classmethod
-    def meant(cls, value: Any) -> FailureRules:
-        """Return the rules that a value stands for.
+def rules_meant(value: Any) -> FailureRules:
+    """Return the rules that a value stands for.
 
-        Args:
-            value: A rule for statuses, a judge, classes of exceptions, or several of these.
+    Args:
+        value: A rule for statuses, a judge, classes of exceptions, or several of these.
 
-        Raises:
-            ConfigError: It stands for none.
-        """
-        if isinstance(value, FailureRules):
-            return value
-        statuses: list[HttpStatus] = []
-        exceptions: list[Any] = []
-        judges: list[Any] = []
-        for each in _several(value):
-            if isinstance(each, HttpStatus):
-                statuses.append(each)
-            elif isinstance(each, type) and issubclass(each, Exception):
-                exceptions.append(each)
-            elif callable(each) and not isinstance(each, type) and each is not http_status:
-                judges.append(each)
-            else:
-                hint = f"; did you mean http_status({each!r})?" if is_code(each) else \
-                    f"; write {each.__name__}(...)" if each in (http_status, HttpStatus, FailureRules) else ""
-                raise ConfigError(f"failures must be http_status(...), Exception classes, a function of an Ending, or "
-                                  f"FailureRules(...), not {each!r}{hint}", "failures")
-        if len(statuses) > 1 or len(judges) > 1:
-            raise ConfigError("failures takes one http_status(...) and one function; write FailureRules(...) for more",
-                              "failures")
-        return cls(*judges, exceptions=tuple(exceptions) or None, status=statuses[0] if statuses else None)
+    Raises:
+        ConfigError: It stands for none.
+    """
+    if isinstance(value, FailureRules):
+        return value
+    statuses: list[HttpStatus] = []
+    exceptions: list[Any] = []
+    judges: list[Any] = []
+    for each in _several(value):
+        if isinstance(each, HttpStatus):
+            statuses.append(each)
+        elif isinstance(each, type) and issubclass(each, Exception):
+            exceptions.append(each)
+        elif callable(each) and not isinstance(each, type) and each is not http_status:
+            judges.append(each)
+        else:
+            hint = f"; did you mean http_status({each!r})?" if is_code(each) else \
+                f"; write {each.__name__}(...)" if each in (http_status, HttpStatus, FailureRules) else ""
+            raise ConfigError(f"failures must be http_status(...), Exception classes, a function of an Ending, or "
+                              f"FailureRules(...), not {each!r}{hint}", "failures")
+    if len(statuses) > 1 or len(judges) > 1:
+        raise ConfigError("failures takes one http_status(...) and one function; write FailureRules(...) for more",
+                          "failures")
+    return FailureRules(*judges, exceptions=tuple(exceptions) or None, status=statuses[0] if statuses else None)
 
-    @property
-    def statuses(self) -> HttpStatus | None:
-        """All that is said of status codes, as one rule; None: nothing is."""
-        busy, caller_faults = _codes_in(self.busy), _codes_in(self.caller_faults)
-        if not busy and not caller_faults:
-            return self.status
-        status = HttpStatus(()) if self.status is None else self.status
-        return attrs.evolve(status, busy=(*status.busy, *busy), caller_fault=(*status.caller_fault, *caller_faults))
 
-    @property
-    def judges_items(self) -> bool:
-        """Whether any rule has an opinion on items of a stream."""
-        return self.judge is not None or self.items is not None
+def judges_items(rules: FailureRules) -> bool:
+    """Whether any rule has an opinion on items of a stream."""
+    return rules.judge is not None or rules.items is not None
+
+
+def status_rule(rules: FailureRules) -> HttpStatus | None:
+    """All that is said of status codes, as one rule; None: nothing is."""
+    busy, caller_faults = _codes_in(rules.busy), _codes_in(rules.caller_faults)
+    if not busy and not caller_faults:
+        return rules.status
+    status = HttpStatus(()) if rules.status is None else rules.status
+    return attrs.evolve(status, busy=(*status.busy, *busy), caller_fault=(*status.caller_fault, *caller_faults))

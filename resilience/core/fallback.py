@@ -48,7 +48,3 @@ class Fallback:
     max_concurrent: int = attrs.field(
         default=DEFAULT_FALLBACK_CONCURRENCY, kw_only=True, validator=number(least=1, most=1_000_000, whole=True)
     )
-
-    def wants_error(self) -> bool:
-        """Whether the function has a parameter named ``error``."""
-        return takes_error(self.function)

@@ -65,16 +65,18 @@ class Hedge:
     attempts: int = attrs.field(default=2, validator=number(least=2, most=10, whole=True))
     budget: RetryBudget | None = attrs.field(factory=RetryBudget, validator=budget_or_none)
 
-    def longest(self, seconds: float) -> float:
-        """Return how many seconds a call takes at most whose attempts take so many *seconds* each at most.
 
-        An attempt is joined by the next one while it is under way, so without a ``delay`` at its end at the latest.
+def longest_call(hedge: Hedge, seconds: float) -> float:
+    """Return how many seconds a call takes at most whose attempts take so many *seconds* each at most.
 
-        Args:
-            seconds: The longest time that one attempt takes, in seconds.
-        """
-        later = seconds if self.delay is None else min(self.delay, seconds)
-        return seconds + (self.attempts - 1) * later
+    An attempt is joined by the next one while it is under way, so without a ``delay`` at its end at the latest.
+
+    Args:
+        hedge: The hedge in force.
+        seconds: The longest time that one attempt takes, in seconds.
+    """
+    later = seconds if hedge.delay is None else min(hedge.delay, seconds)
+    return seconds + (hedge.attempts - 1) * later
 
 
 class Racer:

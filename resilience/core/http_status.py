@@ -102,31 +102,33 @@ class HttpStatus:
     busy_when_asked: Codes = attrs.field(default=(503,), converter=as_codes, validator=codes_checked)
     caller_fault: Codes = attrs.field(default=(), converter=as_codes, validator=codes_checked)
 
-    def verdicts(self) -> dict[int, Verdict]:
-        """Verdicts by code, without those that are good.
 
-        A more specific code beats a more general one: 503 beats "500-504", and that beats "5xx". Of two that are as
-        specific, one that a field has by default gives way, then ``failed`` to ``busy``, and that to ``caller_fault``.
-        """
-        fields = attrs.fields_dict(HttpStatus)
-        said = [(codes_of(name, (word,)), word not in (fields[name].default or ()), verdict)
-                for name, verdict in _VERDICTS.items() for word in getattr(self, name)]
-        verdicts: dict[int, Verdict] = {}
-        for codes, _, verdict in sorted(said, key=lambda each: (-len(each[0]), each[1])):
-            verdicts |= dict.fromkeys(codes, verdict)
-        return verdicts
+def judge_of(rule: HttpStatus) -> Callable[[Any, int, dict[int, Verdict]], Verdict]:
+    """What gives the verdict about an answer whose code is among the ``verdicts_of`` the *rule*."""
+    asked = codes_of("busy_when_asked", rule.busy_when_asked)
 
-    def judge(self) -> Callable[[Any, int, dict[int, Verdict]], Verdict]:
-        """What gives the verdict about an answer whose code is in ``verdicts()``."""
-        asked = codes_of("busy_when_asked", self.busy_when_asked)
+    def judge(what: Any, status: int, verdicts: dict[int, Verdict]) -> Verdict:
+        verdict = verdicts[status]
+        if verdict is Verdict.FAILED and status in asked and asked_for(what, _any_time) is not None:
+            return Verdict.BUSY
+        return verdict
 
-        def judge(what: Any, status: int, verdicts: dict[int, Verdict]) -> Verdict:
-            verdict = verdicts[status]
-            if verdict is Verdict.FAILED and status in asked and asked_for(what, _any_time) is not None:
-                return Verdict.BUSY
-            return verdict
+    return judge
 
-        return judge
+
+def verdicts_of(rule: HttpStatus) -> dict[int, Verdict]:
+    """Verdicts by code, without those that are good.
+
+    A more specific code beats a more general one: 503 beats "500-504", and that beats "5xx". Of two that are as
+    specific, one that a field has by default gives way, then ``failed`` to ``busy``, and that to ``caller_fault``.
+    """
+    fields = attrs.fields_dict(HttpStatus)
+    said = [(codes_of(name, (word,)), word not in (fields[name].default or ()), verdict)
+            for name, verdict in _VERDICTS.items() for word in getattr(rule, name)]
+    verdicts: dict[int, Verdict] = {}
+    for codes, _, verdict in sorted(said, key=lambda each: (-len(each[0]), each[1])):
+        verdicts |= dict.fromkeys(codes, verdict)
+    return verdicts
 
 
 @strict_function

@@ -54,22 +54,12 @@ class RateLimit:
         default=None, kw_only=True, converter=as_function, validator=function_or_none, eq=by_identity,
         metadata=function_in_file())
 
-    @property
-    def emission_interval(self) -> float:
-        """Seconds that each call books."""
-        return self.per / self.calls
 
-    @property
-    def burst_tolerance(self) -> float:
-        """How long before its theoretical arrival time a call may begin, seconds."""
-        return self.emission_interval * ((self.burst or self.calls) - 1)
+def has_cost(limit: RateLimit) -> bool:
+    """Whether calls are told apart by what they cost."""
+    return callable(limit.cost) or limit.cost != 1 or limit.true_cost is not None
 
-    @property
-    def has_cost(self) -> bool:
-        """Whether calls are told apart by what they cost."""
-        return callable(self.cost) or self.cost != 1 or self.true_cost is not None
 
-    @property
-    def is_written_out(self) -> bool:
-        """Whether a call that need not wait is told so by two numbers alone, in the wrapper's text."""
-        return self.by is None and not self.has_cost
+def is_written_out(limit: RateLimit) -> bool:
+    """Whether a call that need not wait is told so by two numbers alone, in the wrapper's text."""
+    return limit.by is None and not has_cost(limit)

@@ -42,7 +42,7 @@ from .callbacks import call_back, check_hashable
 from .locks import Lock
 from .outcome import BUSY, SUCCESS
 from .rate_cost import Booking, units_of
-from .rate_limit import RateLimit
+from .rate_limit import RateLimit, is_written_out
 from .rate_limit_queue import LEFT, REFUSED, WAITING, CellRateState, Rate, Reservation
 
 #: Share of an emission interval by which a call may be early: the sum of a whole burst may be off by so much.
@@ -55,7 +55,7 @@ _LOOKS: Final = 8  # keys to look at for an idle one: a bound for one call's wor
 def _rate(config: RateLimit, share: float) -> Rate:
     """The rate of a *share* of what *config* says."""
     burst = config.burst or config.calls
-    return Rate(config.emission_interval / share, max(1, int(burst * share)))
+    return Rate(config.per / config.calls / share, max(1, int(burst * share)))
 
 
 class RateLimiter:
@@ -343,7 +343,7 @@ class RateLimiter:
 
     def _follow(self, pace: CellRateState, config: RateLimit | None = None) -> None:
         """Bring *pace* to the limit that is in force; with *config*, the limit comes into force in the same step."""
-        written_out = config is not None and config.is_written_out
+        written_out = config is not None and is_written_out(config)
         while (later := pace.rate.later) is not None:
             rate, tat, base, waiting = pace.rate, pace.tat, pace.base, pace.waiting
             until = rate.moved(base if waiting else tat, later)
@@ -360,7 +360,7 @@ class RateLimiter:
     def _set(self, config: RateLimit) -> None:
         self.config, self.emission_interval = config, self._rate.emission_interval
         self._ahead = self.emission_interval * (self._rate.burst - 1)
-        self.burst_tolerance = self._ahead + ROUNDING * self.emission_interval if config.is_written_out else -inf
+        self.burst_tolerance = self._ahead + ROUNDING * self.emission_interval if is_written_out(config) else -inf
 
     def _pace_of(self, key: Hashable, now: float) -> CellRateState:
         try:

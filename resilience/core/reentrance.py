@@ -42,7 +42,7 @@ from .locks import Lock
 MET: Final[Any] = object()
 
 
-class Guard:
+class ReentryGuard:
     """The lock of one machine. Every method may be called from any thread, and by a signal handler.
 
     Args:

@@ -70,7 +70,7 @@ class Retry:
         on_result: Function that is called with a result and returns whether the call is repeated; None: no result
             causes a retry.
         time_limit: Seconds after the start of the first attempt from which on no further attempt begins; None: as many
-            as all attempts and all delays may take at most, see total_limit().
+            as all attempts and all delays may take at most.
         respect_retry_after: Whether to wait at least as long as the target asks for: by ``retry_after`` (seconds or a
             timedelta) of the exception, or by a Retry-After header, in seconds, milliseconds or as a date, wherever
             the client library keeps that. If it exceeds ``max_delay``, or the target asks for no further attempt, the
@@ -120,123 +120,119 @@ class Retry:
             raise ConfigError(f"base must be at most max_delay ({plain_number(self.max_delay)}), not "
                               f"{plain_number(self.base)}", "base")
 
-    @property
-    def most_held(self) -> int:
-        """How many first items may be held back, at most; 0: none are."""
-        return min(filter(None, (self.hold, self.hold_bytes)), default=0)
 
-    def has_held_enough(self, items: int, size: int) -> bool:
-        """Return whether first items are passed on.
+def most_held(policy: Retry) -> int:
+    """How many first items may be held back, at most; 0: none are."""
+    return min(filter(None, (policy.hold, policy.hold_bytes)), default=0)
 
-        Args:
-            items: How many are held back.
-            size: Their bytes.
-        """
-        return not self.most_held or items >= self.hold > 0 or size >= self.hold_bytes > 0
 
-    def wanted(self, error: BaseException) -> bool:
-        """Return whether a call that raised *error* is repeated.
+def has_held_enough(policy: Retry, items: int, size: int) -> bool:
+    """Return whether first items are passed on.
 
-        Args:
-            error: What the attempt raised. Of an exception group all parts must qualify, because the next attempt may
-                meet any of them again.
-        """
-        if not matches(error, self.on) or holds(error, (BadRequestError, *self.unless)):
-            return False
-        return self.retry_rejections or not holds(error, RejectedError)
+    Args:
+        policy: The retry in force.
+        items: How many are held back.
+        size: Their bytes.
+    """
+    return not most_held(policy) or items >= policy.hold > 0 or size >= policy.hold_bytes > 0
 
-    def cap(self, busy: bool = False) -> float:
-        """Return the longest delay between two attempts, seconds.
 
-        Args:
-            busy: Whether the last attempt found the target busy.
-        """
-        return self.max_delay if not busy or self.busy_max_delay is None else self.busy_max_delay
+def repeats(policy: Retry, error: BaseException) -> bool:
+    """Return whether a call that raised *error* is repeated.
 
-    def total_limit(self, timeout: float | None, waits: float = 0.0) -> float:
-        """Seconds after the start of the first attempt from which on no further attempt begins.
+    Args:
+        policy: The retry in force.
+        error: What the attempt raised. Of an exception group all parts must qualify, because the next attempt may
+            meet any of them again.
+    """
+    if not matches(error, policy.on) or holds(error, (BadRequestError, *policy.unless)):
+        return False
+    return policy.retry_rejections or not holds(error, RejectedError)
 
-        Without a ``time_limit`` it is the time that all attempts and all delays may take at most. An attempt without a
-        timeout counts as 10 s, or as the longest delay if that is longer.
 
-        Args:
-            timeout: Seconds that an attempt may take; None: there is no timeout.
-            waits: Seconds that an attempt may wait for its turn before that.
-        """
-        if self.time_limit is not None:
-            return self.time_limit
-        longest = max(self.cap(), self.cap(busy=True))
-        attempt = max(longest, _UNBOUNDED_S) if timeout is None else timeout
-        return (self.attempts - 1) * longest + self.attempts * (attempt + waits)
+def longest_delay(policy: Retry, busy: bool = False) -> float:
+    """Return the longest delay between two attempts, seconds.
 
-    def after(self, attempt: int, last_delay: float, elapsed: float, u: float,
-              asked: float | None = None) -> float | None:
-        """Return the delay before the next attempt.
+    Args:
+        policy: The retry in force.
+        busy: Whether the last attempt found the target busy.
+    """
+    return policy.max_delay if not busy or policy.busy_max_delay is None else policy.busy_max_delay
 
-        Args:
-            attempt: Number of attempts that have been made.
-            last_delay: Seconds waited before the last attempt; 0 before the first.
-            elapsed: Seconds since the first attempt began.
-            u: A random number in [0, 1).
-            asked: Seconds that the target asked to wait; None: it did not ask.
 
-        Returns:
-            Seconds, or None if there is no next attempt.
-        """
-        return self.next(attempt, last_delay, elapsed, u, asked)[0]
+def total_limit(policy: Retry, timeout: float | None, waits: float = 0.0) -> float:
+    """Seconds after the start of the first attempt from which on no further attempt begins.
 
-    def next(self, attempt: int, last_delay: float, elapsed: float, u: float, asked: float | None = None, *,
-             busy: bool = False, timeout: float | None = None, waits: float = 0.0) -> tuple[float | None, str]:
-        """Return the delay before the next attempt, as after() does, and the reason if there is none.
+    Without a ``time_limit`` it is the time that all attempts and all delays may take at most. An attempt without a
+    timeout counts as 10 s, or as the longest delay if that is longer.
 
-        Args:
-            attempt: Number of attempts that have been made.
-            last_delay: Seconds waited before the last attempt; 0 before the first.
-            elapsed: Seconds since the first attempt began.
-            u: A random number in [0, 1).
-            asked: Seconds that the target asked to wait; None: it did not ask.
-            busy: Whether the last attempt found the target busy.
-            timeout: Seconds that an attempt may take; None: there is no timeout.
-            waits: Seconds that an attempt may wait for its turn before that.
+    Args:
+        policy: The retry in force.
+        timeout: Seconds that an attempt may take; None: there is no timeout.
+        waits: Seconds that an attempt may wait for its turn before that.
+    """
+    if policy.time_limit is not None:
+        return policy.time_limit
+    longest = max(longest_delay(policy), longest_delay(policy, busy=True))
+    attempt = max(longest, _UNBOUNDED_S) if timeout is None else timeout
+    return (policy.attempts - 1) * longest + policy.attempts * (attempt + waits)
 
-        Returns:
-            Seconds, or None if there is no next attempt; and what prevents it. The latter is empty where all attempts
-                are used up, which the caller knows.
-        """
-        if attempt >= self.attempts:
-            return None, ""
-        delay, cap = self._delay(attempt, last_delay, u, busy), self.cap(busy)
-        if asked is not None and self.respect_retry_after and asked > delay:
-            if asked > cap:
-                name = "busy_max_delay" if busy and self.busy_max_delay is not None else "max_delay"
-                return None, (f"the target asks for a wait of {seconds_text(asked)}, longer than {name} "
-                              f"({plain_number(cap)} s)")
-            delay = asked
-        limit = self.total_limit(timeout, waits)
-        if elapsed + delay > limit:
-            name = "time_limit" if self.time_limit is not None else "the time_limit that the other settings give"
-            return None, f"{name} ({plain_number(limit)} s) leaves no time for another attempt"
-        return delay, ""
 
-    def longest_pauses(self) -> float:
-        """Seconds that all pauses of a call take at most, by bad luck or because the target asks for it."""
-        if self.respect_retry_after:
-            return max(self.cap(), self.cap(busy=True)) * (self.attempts - 1)
-        last, total = 0.0, 0.0
-        for attempt in range(1, self.attempts):
-            last = max(self._delay(attempt, last, 1.0), self._delay(attempt, last, 1.0, busy=True))
-            total += last
-        return total
+def next_delay(policy: Retry, attempt: int, last_delay: float, elapsed: float, u: float, asked: float | None = None, *,
+               busy: bool = False, timeout: float | None = None, waits: float = 0.0) -> tuple[float | None, str]:
+    """Return the delay before the next attempt, and the reason if there is none.
 
-    def _delay(self, attempt: int, last_delay: float, u: float, busy: bool = False) -> float:
-        cap = self.cap(busy)
-        base = min(self.busy_base, cap) if busy else self.base
-        if self.jitter == "decorrelated":
-            return min(cap, base + u * (3.0 * max(last_delay, base) - base))
-        try:
-            delay = min(cap, base * self.factor ** (attempt - 1))
-        except OverflowError:
-            delay = cap if base else 0.0
-        if self.jitter == "full":
-            return delay * u
-        return delay * (0.5 + u / 2) if self.jitter == "equal" else delay
+    Args:
+        policy: The retry in force.
+        attempt: Number of attempts that have been made.
+        last_delay: Seconds waited before the last attempt; 0 before the first.
+        elapsed: Seconds since the first attempt began.
+        u: A random number in [0, 1).
+        asked: Seconds that the target asked to wait; None: it did not ask.
+        busy: Whether the last attempt found the target busy.
+        timeout: Seconds that an attempt may take; None: there is no timeout.
+        waits: Seconds that an attempt may wait for its turn before that.
+
+    Returns:
+        Seconds, or None if there is no next attempt; and what prevents it. The latter is empty where all attempts
+            are used up, which the caller knows.
+    """
+    if attempt >= policy.attempts:
+        return None, ""
+    delay, cap = _delay(policy, attempt, last_delay, u, busy), longest_delay(policy, busy)
+    if asked is not None and policy.respect_retry_after and asked > delay:
+        if asked > cap:
+            name = "busy_max_delay" if busy and policy.busy_max_delay is not None else "max_delay"
+            return None, (f"the target asks for a wait of {seconds_text(asked)}, longer than {name} "
+                          f"({plain_number(cap)} s)")
+        delay = asked
+    limit = total_limit(policy, timeout, waits)
+    if elapsed + delay > limit:
+        name = "time_limit" if policy.time_limit is not None else "the time_limit that the other settings give"
+        return None, f"{name} ({plain_number(limit)} s) leaves no time for another attempt"
+    return delay, ""
+
+
+def longest_pauses(policy: Retry) -> float:
+    """Seconds that all pauses of a call take at most, by bad luck or because the target asks for it."""
+    if policy.respect_retry_after:
+        return max(longest_delay(policy), longest_delay(policy, busy=True)) * (policy.attempts - 1)
+    last, total = 0.0, 0.0
+    for attempt in range(1, policy.attempts):
+        last = max(_delay(policy, attempt, last, 1.0), _delay(policy, attempt, last, 1.0, busy=True))
+        total += last
+    return total
+
+
+def _delay(policy: Retry, attempt: int, last_delay: float, u: float, busy: bool = False) -> float:
+    cap = longest_delay(policy, busy)
+    base = min(policy.busy_base, cap) if busy else policy.base
+    if policy.jitter == "decorrelated":
+        return min(cap, base + u * (3.0 * max(last_delay, base) - base))
+    try:
+        delay = min(cap, base * policy.factor ** (attempt - 1))
+    except OverflowError:
+        delay = cap if base else 0.0
+    if policy.jitter == "full":
+        return delay * u
+    return delay * (0.5 + u / 2) if policy.jitter == "equal" else delay

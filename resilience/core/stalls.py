@@ -16,7 +16,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Final
 
-from .reentrance import Guard
+from .reentrance import ReentryGuard
 
 #: How late a timer comes if something has held up its loop or thread: asyncio's own slow_callback_duration.
 STALL_S: Final = 0.1
@@ -51,7 +51,7 @@ class Stalls:
             look_every: See there.
         """
         self.look_out, self.look_every, self.due = look_out, look_every, inf
-        self._guard = Guard()
+        self._guard = ReentryGuard()
         self._spans: tuple[tuple[float, float], ...] = ()  # apart from each other, oldest first; replaced as a whole
         self.until = -inf
 

@@ -69,15 +69,17 @@ class StreamTimeout:
             raise ConfigError("StreamTimeout needs first_item, between_items, total or min_rate, as in "
                               "StreamTimeout(first_item=10.0, between_items=2.0)", "first_item")
 
-    def longest(self, items: int) -> float:
-        """Return after how many seconds so many first items have come at the latest; infinite: nothing bounds that.
 
-        Args:
-            items: How many, at least one.
-        """
-        each = inf if self.between_items is None else self.between_items
-        first = each if self.first_item is None else self.first_item
-        return min(first + (items - 1) * each if items > 1 else first, inf if self.total is None else self.total)
+def longest_until(clocks: StreamTimeout, items: int) -> float:
+    """Return after how many seconds so many first items have come at the latest; infinite: nothing bounds that.
+
+    Args:
+        clocks: The clocks in force.
+        items: How many, at least one.
+    """
+    each = inf if clocks.between_items is None else clocks.between_items
+    first = each if clocks.first_item is None else clocks.first_item
+    return min(first + (items - 1) * each if items > 1 else first, inf if clocks.total is None else clocks.total)
 
 
 class StreamMeter:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from .breaker import time_open
 from .events import State, Trigger
 from .in_flight_cohorts import Cohorts
 from .stalls import NO_STALLS, Stalls
@@ -265,7 +266,7 @@ class Open(Term):
         self.openings, self.u = openings, u
         self.told = told  # until when it is open, if somebody else said so: its target, or other instances
         self.halted = False  # the target asked its callers to wait
-        self.until = now + config.wait(openings, u) if told is None else told
+        self.until = now + time_open(config, openings, u) if told is None else told
 
 
 class ForcedOpen(Term):

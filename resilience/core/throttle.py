@@ -28,7 +28,7 @@ import attrs
 from ..errors import ThrottledError
 from .checks import flag, number, strict
 from .outcome import BUSY, FAILURE, SUCCESS, TIMEOUT
-from .reentrance import MET, Guard
+from .reentrance import MET, ReentryGuard
 from .window import Tally, TimeWindow
 
 ACCEPTED: Final = 0  # columns of the window
@@ -63,17 +63,19 @@ class Throttle:
     min_calls: int = attrs.field(default=10, validator=number(least=1, most=1_000_000, whole=True))
     count_failures: bool = attrs.field(default=True, validator=flag)
 
-    def rate(self, accepted: int, unaccepted: int) -> float:
-        """Return the share of the next calls that is refused.
 
-        Args:
-            accepted: Number of calls in the window that the target accepted.
-            unaccepted: Number of calls in the window that it did not accept.
-        """
-        requests = accepted + unaccepted
-        if requests < self.min_calls:
-            return 0.0
-        return min(self.max_rejection_rate, max(0.0, (requests - self.k * accepted) / (requests + 1)))
+def rejection_rate(throttle: Throttle, accepted: int, unaccepted: int) -> float:
+    """Return the share of the next calls that is refused.
+
+    Args:
+        throttle: The throttle in force.
+        accepted: Number of calls in the window that the target accepted.
+        unaccepted: Number of calls in the window that it did not accept.
+    """
+    requests = accepted + unaccepted
+    if requests < throttle.min_calls:
+        return 0.0
+    return min(throttle.max_rejection_rate, max(0.0, (requests - throttle.k * accepted) / (requests + 1)))
 
 
 class Throttler:
@@ -96,7 +98,7 @@ class Throttler:
         """
         self._config, self._key = config, key
         self.shadow: Callable[[], object] | None = None
-        self._guard = Guard()
+        self._guard = ReentryGuard()
         self.renew(now)
 
     def renew(self, now: float) -> None:
@@ -198,6 +200,6 @@ class Throttler:
 
     def _weigh(self, now: float) -> None:
         accepted, unaccepted = self._window.sums(now)
-        self.rate = self._config.rate(accepted, unaccepted)
+        self.rate = rejection_rate(self._config, accepted, unaccepted)
         # The next slice begins with a lock, so that the tally is harvested before the window rolls on.
         self._lock_free_until = -inf if unaccepted else self._window.edge

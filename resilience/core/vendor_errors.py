@@ -27,7 +27,7 @@ from .verdict import FailedResultError
 #: What a guard raises of its own accord into the code that called.
 RAISED_BY_GUARDS: Final = (RejectedError, CallTimeoutError, FailedResultError, ChaosError)
 _MADE: Final = "__resilience_made__"
-_UNPICKLED: Final = {"judged_by", "request", "_request", "response"}
+_UNPICKLED: Final = {"_judged_by", "request", "_request", "response"}
 _BASE: Final = vars(BaseException)
 _ARGS: Final[Any] = _BASE["args"]
 _DICT: Final[Any] = _BASE["__dict__"]

@@ -17,7 +17,7 @@ is for the limits of others on the caller's side, above all the connection pool 
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 import attrs
 
@@ -70,7 +70,7 @@ class FailedResultError(ResilienceError):
     """
 
     __module__ = "resilience"  # where users find it: tracebacks, snapshots and pickles name that
-    judged_by: object = None
+    _judged_by: object = None
 
     if TYPE_CHECKING:
 
@@ -102,13 +102,25 @@ class FailedResultError(ResilienceError):
         """Seconds that the result asks to wait, as by its Retry-After header; None: it does not ask."""
         return self.args[4] if len(self.args) > 4 else None
 
-    def let_go(self) -> None:
-        """Keep the result alive no longer: the caller has it, and this error is only counted."""
-        self.args = (self.args[0], None, *self.args[2:])
-
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy, in another process perhaps, is an error like any other: who judged it stays behind."""
-        return type(self), self.args, {name: value for name, value in vars(self).items() if name != "judged_by"}
+        return type(self), self.args, {name: value for name, value in vars(self).items() if name != "_judged_by"}
 
     def __str__(self) -> str:
         return f"{self.key}: {self.why}"
+
+
+def signed(error: FailedResultError, judge: object) -> FailedResultError:
+    """The *error*, which remembers from now on who has judged."""
+    error._judged_by = judge
+    return error
+
+
+def is_signed(error: BaseException, judge: object) -> TypeGuard[FailedResultError]:
+    """Whether *error* is what this *judge* said of a result, and not what the function raised itself."""
+    return type(error) is FailedResultError and error._judged_by is judge
+
+
+def let_go(error: FailedResultError) -> None:
+    """Keep the result alive no longer: the caller has it, and the *error* is only counted."""
+    error.args = (error.args[0], None, *error.args[2:])

@@ -24,7 +24,7 @@ import attrs
 
 from ..commands.command import Command, internals_of
 from ..commands.keyed_commands import KeyedCommands
-from ..core.batch import Collapse, Place
+from ..core.batch import BatchPlace, Collapse
 from ..core.batch_results import deal, fail, outcome
 from ..core.exception_copy import traceback_of
 from ..core.parameters import signature_of
@@ -229,7 +229,7 @@ class _Calls:
         """Start over in a forked child: no statistics."""
         self._collapses.renew(self._clock())
 
-    def _begins(self, places: list[Place]) -> list[Any]:
+    def _begins(self, places: list[BatchPlace]) -> list[Any]:
         """Count the calls of a batch, and return the items to ask for."""
         calls = sum(place.callers for place in places)
         if self._command is not None:
@@ -263,7 +263,7 @@ class _ThreadCalls(_Calls):
 
         return single
 
-    def _run(self, kept: _Kept, places: list[Place]) -> None:
+    def _run(self, kept: _Kept, places: list[BatchPlace]) -> None:
         try:
             items = self._begins(places)
             deal(self._name, places, self._fn(*kept.owner, items))
@@ -314,7 +314,7 @@ class _TaskCalls(_Calls):
 
         return single
 
-    async def _run(self, kept: _Kept, places: list[Place]) -> None:
+    async def _run(self, kept: _Kept, places: list[BatchPlace]) -> None:
         try:
             items = self._begins(places)
             deal(self._name, places, await self._fn(*kept.owner, items))

@@ -17,7 +17,7 @@ from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError
 from ..policies.contradictions import check_agreement
 from ..policies.order import kit_of, setting_kits
-from ..policies.settings import Settings
+from ..policies.settings import Settings, settings_with
 from ..policies.shadow import Shadow
 from ..registry import Registry
 
@@ -203,7 +203,7 @@ class Declaration:
         said |= {"pool": self.pool or _SAYS_NOTHING, "shadow": self.shadow or None}
         stated = {name for name, value in said.items() if value is not _SAYS_NOTHING
                   and (value is not None or self.whole)}
-        return settings.changed(**policies), frozenset(stated)
+        return settings_with(settings, **policies), frozenset(stated)
 
 
 #: In the place of a policy: nothing is said about it, which is not to say that there is none.

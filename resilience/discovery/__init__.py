@@ -26,3 +26,8 @@ __all__ = [
     "Directory", "DnsSource", "EurekaAnswer", "EurekaRegistrar", "EurekaServers", "EurekaSource", "FileSource",
     "Instance", "InstanceStatus", "InstanceTarget", "KubernetesSource", "Listing", "NoInstanceError", "RedisRegistrar",
     "RedisSource", "Registrant", "Registrar", "Registration", "Source", "registered"]
+
+
+def __dir__() -> list[str]:
+    """The public names; submodules are there to be imported, not to be listed."""
+    return [*__all__]

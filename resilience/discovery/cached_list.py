@@ -17,7 +17,7 @@ from pathlib import Path
 from time import time
 from typing import Any, Final
 
-from .instance import Instance
+from .instance import Instance, table_of
 from .source import Listing
 
 MAX_BYTES: Final = 8 * 1024 * 1024
@@ -86,7 +86,7 @@ class CachedList:
             OSError: It cannot be written; what was kept before stays.
         """
         text = json.dumps({"version": _VERSION, "source": self._source,
-                           "instances": [each.said() for each in instances]})
+                           "instances": [table_of(each) for each in instances]})
         descriptor, beside = tempfile.mkstemp(prefix=f".{self._path.name}.", dir=self._path.parent)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:

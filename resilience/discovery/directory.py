@@ -181,7 +181,7 @@ class Directory:
     @property
     def instances(self) -> tuple[Instance, ...]:
         """The instances that the source has listed last, in the order in which they are preferred."""
-        return tuple(each for tier in self.current().tiers for each in tier)
+        return tuple(each for tier in self._current().tiers for each in tier)
 
     def get(self, name: str) -> Instance | None:
         """The instance with this name; None: there is none.
@@ -189,7 +189,7 @@ class Directory:
         Args:
             name: Host, port and base path.
         """
-        return self.current().instances.get(name)
+        return self._current().instances.get(name)
 
     def pick(self, avoid: Collection[str] = ()) -> Instance:
         """An instance for one call: each in turn, by weight, of those that are preferred.
@@ -200,9 +200,9 @@ class Directory:
         Raises:
             NoInstanceError: There is none.
         """
-        found = self.current().pick(next(self._numbers), avoid)
+        found = self._current().pick(next(self._numbers), avoid)
         if found is None:
-            raise self.nobody()
+            raise self._nobody()
         return found
 
     @property
@@ -248,7 +248,7 @@ class Directory:
                 if group is None:
                     group = FailoverGroup(key, self.registry)
                 said = {"most": most, "argument": argument, "grace": grace, "max_wait": max_wait}
-                guarded = forwarding(fn, group, said, settings, self.nobody, self._set)
+                guarded = forwarding(fn, group, said, settings, self._nobody, self._set)
                 if self._groups.setdefault(key, group) is group and group not in self._followers:
                     self._followers = (*self._followers, group)
             return guarded
@@ -271,27 +271,23 @@ class Directory:
         """
         def decorate(fn: Callable[P, T]) -> GuardedByKey[P, T]:
             guarded, follower = guarded_each(fn, self.name if key is None else key, argument, self.registry, settings)
-            self.follow(follower)
+            self._follow(follower)
             return guarded
 
         return decorate
 
-    # -- for who follows
+    # -- within
 
-    def current(self) -> InstanceSet:
+    def _current(self) -> InstanceSet:
         """The set at this moment."""
         if self._is_orphan:
             self._adopt()
         return self._set
 
-    def follow(self, follower: InstanceSetFollower) -> None:
+    def _follow(self, follower: InstanceSetFollower) -> None:
         """Tell a follower of the set that there is, and of each one to come; once of each, however often this is said.
 
-        Args:
-            follower: Who is told, in the directory's thread.
-
-        Raises:
-            Exception: What the follower raises because of the set that there is.
+        It is told in the directory's thread. What it raises because of the set that there is reaches the caller.
         """
         with self._lock:
             if self._set.instances:
@@ -299,14 +295,12 @@ class Directory:
             if follower not in self._followers:
                 self._followers = (*self._followers, follower)
 
-    def nobody(self) -> NoInstanceError:
+    def _nobody(self) -> NoInstanceError:
         """What to raise if there is no instance."""
         following = self._following
         reason = "nobody follows its source; call start()" if following is None else \
             f"{self._source!r} has listed none yet: {following.watch.report()['trouble'] or 'it has not answered'}"
         return NoInstanceError(f"{self.name} has no instance; {reason}")
-
-    # -- within
 
     def _have(self, instances: Sequence[Instance]) -> None:
         """Called in the thread."""

@@ -36,7 +36,7 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 @attrs.frozen
-class Target:
+class SrvTarget:
     """A name whose addresses are instances.
 
     Attributes:
@@ -89,7 +89,7 @@ class DnsSource:
         """
         resolver = self._resolver()
         if self._port is not None:
-            targets, ttls = [Target(self._name.rstrip("."), self._port)], list[float]()
+            targets, ttls = [SrvTarget(self._name.rstrip("."), self._port)], list[float]()
         else:
             targets, ttl_s = await self._targets(resolver)
             ttls = [ttl_s]
@@ -114,7 +114,7 @@ class DnsSource:
                 mistakes.append(f"the target {target.name}:{target.port}: {error}")
         return Listing(tuple(instances), tuple(mistakes), min(ttls, default=None))
 
-    def _instances(self, target: Target, addresses: Sequence[str]) -> Iterator[Instance]:
+    def _instances(self, target: SrvTarget, addresses: Sequence[str]) -> Iterator[Instance]:
         is_usual = target.port == _DEFAULT_PORTS[self._scheme]
         server_name = target.name if is_usual else f"{target.name}:{target.port}"
         for address in addresses:
@@ -123,7 +123,7 @@ class DnsSource:
             yield Instance(url=f"{self._scheme}://{host}:{target.port}", server_name=server_name, weight=weight,
                            priority=target.priority)
 
-    async def _targets(self, resolver: Resolver) -> tuple[list[Target], float]:
+    async def _targets(self, resolver: Resolver) -> tuple[list[SrvTarget], float]:
         """The targets of the SRV records, and for how long they hold."""
         answer = await resolver.resolve(self._name, "SRV", raise_on_no_answer=False, search=True)
         records = list(answer.rrset or ())
@@ -131,8 +131,8 @@ class DnsSource:
             raise ValueError(f"it lists more than {MAX_INSTANCES} targets")
         ranks = {priority: rank for rank, priority in enumerate(sorted({each.priority for each in records}))}
         least = _LEAST_WEIGHT if any(each.weight for each in records) else 1.0
-        targets = [Target(each.target.to_text(omit_final_dot=True), each.port, min(ranks[each.priority], MAX_PRIORITY),
-                          float(each.weight) or least)
+        targets = [SrvTarget(each.target.to_text(omit_final_dot=True), each.port,
+                             min(ranks[each.priority], MAX_PRIORITY), float(each.weight) or least)
                    for each in records if each.target.to_text() != "."]  # RFC 2782: the service is not there
         return targets, float(answer.chaining_result.minimum_ttl)
 

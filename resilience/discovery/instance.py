@@ -124,7 +124,8 @@ class Instance:
             raise ConfigError("url is missing")
         return cls(**said)
 
-    def said(self) -> dict[str, Any]:
-        """The table that of() reads."""
-        return {field.name: getattr(self, field.name) for field in attrs.fields(Instance)
-                if field.init and getattr(self, field.name) != field.default}
+
+def table_of(instance: Instance) -> dict[str, Any]:
+    """The table that Instance.of() reads as this *instance*."""
+    return {field.name: getattr(instance, field.name) for field in attrs.fields(Instance)
+            if field.init and getattr(instance, field.name) != field.default}

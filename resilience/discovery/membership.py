@@ -35,7 +35,7 @@ LEAST_TTL_S: Final = 1.0
 _MOST_MISTAKES: Final = 100
 
 
-class Verdict(enum.Enum):
+class ListVerdict(enum.Enum):
     """What becomes of what a source said."""
 
     CHANGED = "changed"
@@ -61,7 +61,7 @@ class Update:
         trouble: Why it is not taken; empty: it is.
     """
 
-    verdict: Verdict
+    verdict: ListVerdict
     instances: Mapping[str, Instance]
     added: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
@@ -135,8 +135,8 @@ class Membership:
         added = tuple(name for name in instances if name not in before)
         changed = tuple(name for name, each in instances.items() if name in before and before[name] != each)
         gone = tuple(name for name in before if name not in instances)
-        return Update(Verdict.CHANGED if added or changed or gone else Verdict.SAME, instances, added, changed, gone,
-                      tuple(held), news, known)
+        verdict = ListVerdict.CHANGED if added or changed or gone else ListVerdict.SAME
+        return Update(verdict, instances, added, changed, gone, tuple(held), news, known)
 
     def take(self, update: Update, now: float) -> bool:
         """Bring an update into force; whether its trouble, or the end of one, is to be told of."""
@@ -172,17 +172,17 @@ class Membership:
                 if name not in listed and name not in listing.unavailable} if has_shrunk else {}
 
 
-def _refusal(listing: Listing, instances: Mapping[str, Instance], mistakes: int) -> tuple[Verdict | None, str]:
+def _refusal(listing: Listing, instances: Mapping[str, Instance], mistakes: int) -> tuple[ListVerdict | None, str]:
     """Whether a list is not taken, and why; None: it is."""
     entries = len(listing.instances) + len(listing.mistakes)
     if entries > MAX_INSTANCES:
-        return Verdict.REFUSED, f"it lists more than {MAX_INSTANCES} instances"
+        return ListVerdict.REFUSED, f"it lists more than {MAX_INSTANCES} instances"
     if mistakes > len(instances):
-        return Verdict.REFUSED, f"it has mistakes in {mistakes} of {entries} entries"
+        return ListVerdict.REFUSED, f"it has mistakes in {mistakes} of {entries} entries"
     if not instances:
-        return Verdict.EMPTY, "it lists no instance"
+        return ListVerdict.EMPTY, "it lists no instance"
     if not any(each.weight for each in instances.values()):
-        return Verdict.REFUSED, "all weights are 0"
+        return ListVerdict.REFUSED, "all weights are 0"
     return None, ""
 
 

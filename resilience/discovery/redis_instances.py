@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from ..core.checks import text
 from ..errors import ConfigError
-from .instance import Instance
+from .instance import Instance, table_of
 
 PREFIX: Final = "resilience:instances"
 #: Of one instance's JSON; what is longer is a mistake.
@@ -37,7 +37,7 @@ def instance_key(prefix: str, app: str, name: str) -> str:
 
 def written(instance: Instance) -> str:
     """An instance as it lies there."""
-    return json.dumps(instance.said())
+    return json.dumps(table_of(instance))
 
 
 def instance_in(content: bytes) -> Instance:

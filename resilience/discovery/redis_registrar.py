@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from .one_line import one_line
 from .redis_instances import PREFIX, check_names, instance_key, server_name, set_key, written
-from .registrant import InstanceStatus, Registrant
+from .registrant import InstanceStatus, Registrant, instance_of
 
 #: Sets the lease; and of a few IDs by chance those are taken away that have none, so that the set stays small. What
 #: somebody else has made something of another type gives way, for as long as it is there nobody could register.
@@ -101,7 +101,7 @@ class RedisRegistrar:
         """Write the instance; the other one that was there, if one was."""
         keys = set_key(self._prefix, registrant.app), instance_key(self._prefix, registrant.app, registrant.name)
         with self._client(timeout_s) as client:
-            return client.eval(_RENEW, 2, *keys, written(registrant.as_instance()),
+            return client.eval(_RENEW, 2, *keys, written(instance_of(registrant)),
                                f"{max(1, round(lease_s * 1000))}", registrant.name)
 
     def _client(self, timeout_s: float) -> Any:

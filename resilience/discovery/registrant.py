@@ -60,7 +60,7 @@ class Registrant:
     health_url: str = attrs.field(default="", kw_only=True, validator=attrs.validators.instance_of(str))
 
     def __attrs_post_init__(self) -> None:
-        self.as_instance()  # whose checks of host, zone and so on hold here too
+        instance_of(self)  # whose checks of host, zone and so on hold here too
 
     @property
     def url(self) -> str:
@@ -73,6 +73,7 @@ class Registrant:
         """What it is known by in the registry."""
         return self.instance_id or f"{self.host}:{self.app}:{self.port}"
 
-    def as_instance(self) -> Instance:
-        """As a source lists it."""
-        return Instance(url=self.url, zone=self.zone, weight=self.weight)
+
+def instance_of(registrant: Registrant) -> Instance:
+    """The *registrant* as a source lists it."""
+    return Instance(url=registrant.url, zone=registrant.zone, weight=registrant.weight)

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 from .cached_list import CachedList
 from .disk import Disk
 from .instance import Instance
-from .membership import HOLD_S, Membership, Update, Verdict, pause_s
+from .membership import HOLD_S, ListVerdict, Membership, Update, pause_s
 from .one_line import one_line
 from .source import Listing, Source
 
@@ -78,7 +78,7 @@ class Watch:
         """
         self.source, self.is_required = source, is_required
         self.follower: Follower | None = follower
-        self.counts = Counter[str]({each.value: 0 for each in Verdict})
+        self.counts = Counter[str]({each.value: 0 for each in ListVerdict})
         self._name, self._interval_s, self._timeout_s, self._keep = name, interval_s, timeout_s, keep
         self._hold_s = hold_s
         self._clock, self._random, self._sleep = clock, random, sleep
@@ -178,13 +178,13 @@ class Watch:
                 raise TypeError(f"it gives {type(listing).__name__}, and no Listing")
             ttl_s = listing.ttl_s
             update = self._members.judge(listing, self._clock())
-            if update.verdict is Verdict.CHANGED:
+            if update.verdict is ListVerdict.CHANGED:
                 await self._follow(tuple(update.instances.values()))
             await self._take(update)
         except Exception as error:  # noqa: BLE001 - whatever a source does, the set stays
             late = f"no answer within {self._timeout_s:g} s"
             reason = one_line(error) or (late if isinstance(error, TimeoutError) else type(error).__name__)
-            self.counts[Verdict.FAILED.value] += 1
+            self.counts[ListVerdict.FAILED.value] += 1
             if self._members.failed(reason, self._clock()):
                 self._tell_trouble()
         return ttl_s
@@ -221,12 +221,12 @@ class Watch:
             _log.warning("%s: %r lists only %d of %d endpoints, as after a restart; the others stay for %g s: %s",
                          self._name, self.source, len(update.instances) - len(update.held), len(update.instances),
                          self._hold_s, _listed(update.held), extra=about)
-        if update.verdict is Verdict.CHANGED:
+        if update.verdict is ListVerdict.CHANGED:
             _log.info("%s: %r lists %d endpoints; new: %s; changed: %s; gone: %s", self._name, self.source,
                       len(update.instances), _listed(update.added), _listed(update.changed), _listed(update.gone),
                       extra=about)
         self._tell_known()
-        await self._store(is_new=update.verdict is Verdict.CHANGED)
+        await self._store(is_new=update.verdict is ListVerdict.CHANGED)
 
     async def _store(self, *, is_new: bool) -> None:
         """Keep the set, or note that it was heard again."""

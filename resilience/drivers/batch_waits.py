@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable
 from typing import Any, TypeVar
 
-from ..core.batch import Batch, Ticket
+from ..core.batch import Batch, BatchTicket
 from .wait_for_graph import Awaited, WaitScope, scopes
 
 
@@ -29,7 +29,7 @@ class ScopedBatch(Batch):
 B = TypeVar("B", bound=ScopedBatch)
 
 
-class AwaitingTicket(Ticket[B], Awaited):
+class AwaitingTicket(BatchTicket[B], Awaited):
     """A ticket of a caller whose ``scopes`` wait for the batch while the caller does."""
 
     __slots__ = ("scopes",)

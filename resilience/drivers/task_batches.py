@@ -17,7 +17,7 @@ from collections.abc import Callable, Coroutine, Hashable
 from contextvars import Context
 from typing import Any
 
-from ..core.batch import Batcher, Collapse, Place
+from ..core.batch import Batcher, BatchPlace, Collapse
 from ..core.exception_copy import copy_for_raise, traceback_of
 from ..core.exception_groups import is_a
 from .batch_waits import AwaitingTicket, ScopedBatch
@@ -65,7 +65,7 @@ class Waiting(AwaitingTicket[TaskBatch]):
     """A task's ticket, what it ``asked`` for, and the ``waiter`` that it is to await."""
 
     __slots__ = ("asked", "home", "loop", "waiter")
-    asked: Place
+    asked: BatchPlace
 
     def __init__(self, loop: asyncio.AbstractEventLoop, home: _Home) -> None:
         self.batch = self.place = None
@@ -85,7 +85,7 @@ class TaskBatches:
         name: As for ThreadBatches.
     """
 
-    def __init__(self, config: Collapse, run: Callable[[Any, list[Place]], Coroutine[Any, Any, None]],
+    def __init__(self, config: Collapse, run: Callable[[Any, list[BatchPlace]], Coroutine[Any, Any, None]],
                  keep: Callable[[Any], Any], context: Callable[[Any], Context], name: str) -> None:
         self._config, self._run, self._keep, self._context, self._name = config, run, keep, context, name
         self.renew()

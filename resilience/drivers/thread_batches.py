@@ -23,7 +23,7 @@ from contextvars import Context
 from sys import is_finalizing
 from typing import Any
 
-from ..core.batch import Batcher, Collapse, Place
+from ..core.batch import Batcher, BatchPlace, Collapse
 from .batch_waits import AwaitingTicket, ScopedBatch
 from .deadline_context import Patience, in_use, waited_in_vain
 from .retry_layers import not_repeated
@@ -95,7 +95,7 @@ class ThreadBatches:
         name: Of what is called, for those who have no time for it.
     """
 
-    def __init__(self, config: Collapse, run: Callable[[Any, list[Place]], None], keep: Callable[[Any], Any],
+    def __init__(self, config: Collapse, run: Callable[[Any, list[BatchPlace]], None], keep: Callable[[Any], Any],
                  context: Callable[[Any], Context], clock: Callable[[], float], name: str) -> None:
         self._context = context
         self._run, self._clock, self._name, self._window = run, clock, name, config.window
@@ -110,7 +110,7 @@ class ThreadBatches:
         """Start over in a forked child: the leaders of the open batches are not there."""
         self._batcher.renew()
 
-    def ask(self, lane: Hashable, key: Hashable, item: Any, owner: Any) -> Place:
+    def ask(self, lane: Hashable, key: Hashable, item: Any, owner: Any) -> BatchPlace:
         """Wait for what comes of *item*; see Batcher.join().
 
         Raises:
@@ -129,7 +129,7 @@ class ThreadBatches:
                 self._part(caller)  # an interrupt: the steps that are done already are not done again
                 raise
 
-    def _ask(self, caller: _Caller, lane: Hashable, key: Hashable, item: Any, owner: Any) -> Place:
+    def _ask(self, caller: _Caller, lane: Hashable, key: Hashable, item: Any, owner: Any) -> BatchPlace:
         me, known = threading.get_ident(), self._batcher.open_in(lane)
         if (known is not None and known.leader == me) or is_finalizing():  # or its leader does not run any more
             lane = None

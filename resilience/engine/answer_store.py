@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from ..core.cache import Cache, Entry, Store
+from ..core.cache import Cache, CacheEntry, Store
 from ..core.callbacks import call_back
 from ..core.exception_copy import copy_without_traceback
 from ..core.exception_groups import holds, is_a, matches
@@ -64,7 +64,7 @@ class AnswerStore:
         self._held, self._clock = held, clock
         self.store, self.flights = Store(held.policy), Flights()
 
-    def next(self, flight: Flight) -> Entry | Flight | None:
+    def next(self, flight: Flight) -> CacheEntry | Flight | None:
         """Decide what to do now: return this answer, wait for this leader, or (None) run the function."""
         leader = self.flights.lead_or_follow(flight)
         if leader is None:
@@ -109,7 +109,7 @@ class AnswerStore:
                 raise
         return result
 
-    def returned(self, flight: Flight, result: Any, epoch: int, instead_of: Entry | None = None) -> None:
+    def returned(self, flight: Flight, result: Any, epoch: int, instead_of: CacheEntry | None = None) -> None:
         """Keep what the function returned, if it is to be, or else at least not what it returned before.
 
         Raises:
@@ -136,12 +136,12 @@ class AnswerStore:
             self._keep(flight.key, error, epoch, fallback_ended=False)
         flight.fail(error)
 
-    def refresh_raised(self, entry: Entry, error: Exception, epoch: int, *, falls_back: bool) -> bool:
+    def refresh_raised(self, entry: CacheEntry, error: Exception, epoch: int, *, falls_back: bool) -> bool:
         """Keep what a refresh of *entry* raised, if it is to be; whether it is."""
         return self._keep(entry.key, error, epoch, fallback_ended=falls_back, instead_of=entry)
 
     def _keep(self, key: Hashable, error: Any, epoch: int, *, fallback_ended: bool,
-              instead_of: Entry | None = None) -> bool:
+              instead_of: CacheEntry | None = None) -> bool:
         """Keep an *error* that is to be; whether it is."""
         keepsake = copy_without_traceback(error) if self._is_answer(error) else None
         if keepsake is not None:

@@ -26,7 +26,7 @@ import weakref
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, Final
 
-from ..core.cache import Cache, Entry
+from ..core.cache import Cache, CacheEntry
 from ..core.events import RefreshFailed
 from ..core.exception_copy import copy_for_raise
 from ..core.outcome import Event
@@ -182,7 +182,7 @@ class Caching:
             answers = request.kept.setdefault(self._mark, AnswerStore(self._held, self._clock))
         return answers, answers.store.epoch, home
 
-    def _given(self, found: Entry | Flight, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _given(self, found: CacheEntry | Flight, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The answer that was kept, or that somebody else's execution came to.
 
         An exception is raised, or the fallback answers for one that was kept, as it did before.
@@ -232,7 +232,7 @@ class Caching:
 
     # -- refresh
 
-    def _refresh_ahead(self, refresh: Callable[..., Any], answers: AnswerStore, entry: Entry, epoch: int,
+    def _refresh_ahead(self, refresh: Callable[..., Any], answers: AnswerStore, entry: CacheEntry, epoch: int,
                        args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Begin to refresh an *entry* that is due, unless somebody else has; it answers all the same."""
         if not answers.store.claim(entry, self._clock()) or answers.flights.is_led(entry.key):
@@ -249,7 +249,7 @@ class Caching:
     def _refresh_began(self) -> None:
         self._recorder.count(_REFRESH, self._clock())
 
-    def _refresh_failed(self, answers: AnswerStore, entry: Entry, epoch: int, error: Exception) -> None:
+    def _refresh_failed(self, answers: AnswerStore, entry: CacheEntry, epoch: int, error: Exception) -> None:
         """A refresh ended with *error*: that is kept if it is an answer, and told of if not."""
         if not answers.refresh_raised(entry, error, epoch, falls_back=self._accounting.falls_back(error)):
             self._tell_of_failure(error)

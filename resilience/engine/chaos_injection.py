@@ -15,7 +15,7 @@ from typing import Any, Final
 import attrs
 
 from ..core.callbacks import call_back
-from ..core.chaos import Chaos, Harm
+from ..core.chaos import Chaos, Harm, harm_of
 from ..core.events import ChaosInjected
 from ..core.outcome import Event
 from ..drivers.sleeping import async_sleeper, sleeper
@@ -81,7 +81,7 @@ class ChaosInjector:
         now, active_until = self._clock(), self.active_until
         if now >= max(active_until.get(self._key, -inf), active_until.get(None, -inf)):
             return None
-        harm = self._held.policy.harm(self._random(), self._random(), self._random())
+        harm = harm_of(self._held.policy, self._random(), self._random(), self._random())
         if harm is not None:
             self._recorder.count((_CHAOS,), now)
             if self._emitter.wanted(ChaosInjected):

@@ -13,6 +13,7 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ..core.retry import most_held
 from ..drivers.deadline_context import wrapper_globals
 from .call import Call, Parameters
 from .call_accounting import EVENT_OF
@@ -87,7 +88,7 @@ def spec_of(site: Site) -> WrapperSpec:
         failover="first" if site.is_first_target else "target" if site.has("failover") else "",
         retry_results=retry is not None and retry.on_result is not None,
         marks=retry is not None and (site.flavour in (Flavour.ASYNC, Flavour.THREAD) or site.leaves_thread()),
-        holds=site.flavour.is_generator and retry is not None and retry.most_held > 0,
+        holds=site.flavour.is_generator and retry is not None and most_held(retry) > 0,
         judges="results inline" if _written_out and site.judges == "results" else site.judges,
         returns_failures=bool(site.judges) and not site.layers and not site.is_beneath_layers)
 

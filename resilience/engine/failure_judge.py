@@ -21,11 +21,11 @@ from typing import Any, Final
 from ..core.callbacks import call_back
 from ..core.exception_copy import cause_of
 from ..core.exception_groups import is_a
-from ..core.failure_rules import FailureRules
-from ..core.http_status import HttpStatus, is_called_status, status_of
+from ..core.failure_rules import FailureRules, judges_items, status_rule
+from ..core.http_status import HttpStatus, is_called_status, judge_of, status_of, verdicts_of
 from ..core.outcome import FAILURE, IGNORED
 from ..core.retry_after import asked_for
-from ..core.verdict import OUTCOME_OF, Ending, FailedResultError, Verdict
+from ..core.verdict import OUTCOME_OF, Ending, FailedResultError, Verdict, is_signed, let_go, signed
 from ..drivers.system_clock import wall_clock
 from .block_body import UNSAID
 from .callables import transparent_frame
@@ -43,7 +43,7 @@ ResultJudge = Callable[[Any], FailedResultError | None]
 @functools.lru_cache(maxsize=64)
 def _read(statuses: HttpStatus) -> tuple[dict[int, Verdict], StatusJudge]:
     """What the status codes mean that are not good; not to be changed, for commands with the same rules share it."""
-    return statuses.verdicts(), statuses.judge()
+    return verdicts_of(statuses), judge_of(statuses)
 
 
 @functools.lru_cache(maxsize=64)
@@ -78,17 +78,18 @@ class FailureJudge:
     def configure(self, rules: FailureRules | None) -> None:
         """Judge by *rules* from now on; None: by none."""
         self.rules = rules
-        self._status = None if rules is None or rules.statuses is None else _read(rules.statuses)
+        status = None if rules is None else status_rule(rules)
+        self._status = None if status is None else _read(status)
         self.good_codes: frozenset[int] = frozenset()
         good: ResultJudge = _good
         if rules is None:
             self.result = self.item = good
             return
-        self.item = self._by_predicates(rules.judge, rules.items, is_item=True) if rules.judges_items else good
+        self.item = self._by_predicates(rules.judge, rules.items, is_item=True) if judges_items(rules) else good
         if rules.judge is None and rules.results is None:
             self.result = good if self._status is None else self._by_status(*self._status)
-            if rules.statuses is not None:
-                self.good_codes = _good_codes(rules.statuses)
+            if status is not None:
+                self.good_codes = _good_codes(status)
         else:
             self.result = self._by_predicates(rules.judge, rules.results, is_item=False,
                                               further=None if self._status is None else self._by_status(*self._status))
@@ -127,7 +128,7 @@ class FailureJudge:
             self._halt(asked)
 
     def _of_error(self, rules: FailureRules, error: Exception) -> int | None:
-        if type(error) is FailedResultError and error.judged_by is self:
+        if is_signed(error, self):
             return OUTCOME_OF[error.verdict]
         verdict = _said(rules.judge(Ending(error=error))) if rules.judge is not None else None
         if verdict is not None:
@@ -150,8 +151,7 @@ class FailureJudge:
 
     def passes_on(self, error: BaseException) -> bool:
         """Whether *error* stands for a result that is the caller's all the same."""
-        return (type(error) is FailedResultError and error.judged_by is self and self.rules is not None
-                and not self.rules.raise_failures)
+        return is_signed(error, self) and self.rules is not None and not self.rules.raise_failures
 
     @property
     def raises(self) -> bool:
@@ -241,10 +241,8 @@ class FailureJudge:
     def _fail(self, result: Any, verdict: Verdict, why: str = "") -> FailedResultError | None:
         if verdict is Verdict.GOOD:
             return None
-        error = FailedResultError(self._key, result, verdict, why or _JUDGED.format(verdict.value.replace("_", " ")),
-                                  asked_for(result, wall_clock))
-        error.judged_by = self
-        return error
+        why = why or _JUDGED.format(verdict.value.replace("_", " "))
+        return signed(FailedResultError(self._key, result, verdict, why, asked_for(result, wall_clock)), self)
 
 
 class Head:
@@ -269,7 +267,7 @@ class Head:
         """Hand the answer out."""
         answer, self.answer = self.answer, None
         if self.error is not None:
-            self.error.let_go()
+            let_go(self.error)
         return answer
 
 

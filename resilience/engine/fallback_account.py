@@ -9,7 +9,7 @@ from typing import Any, Final
 from ..core.bulkhead import Bulkhead, Slots
 from ..core.events import CallFellBack
 from ..core.exception_groups import is_a, is_interrupt, matches
-from ..core.fallback import Fallback
+from ..core.fallback import Fallback, takes_error
 from ..core.outcome import Event, event_name
 from ..errors import BulkheadFullError, FallbackRejectedError
 from ..metrics.recorder import Recorder
@@ -35,7 +35,7 @@ class FallbackAccount:
                  emitter: Emitter) -> None:
         self._key, self._group, self._clock = key, group, clock
         self._recorder, self._emitter = recorder, emitter
-        self.function, self._on, self._wants_error = fallback.function, fallback.on, fallback.wants_error()
+        self.function, self._on, self._wants_error = fallback.function, fallback.on, takes_error(fallback.function)
         self._slots = Slots(Bulkhead(fallback.max_concurrent), key=key)
 
     @property

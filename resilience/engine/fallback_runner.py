@@ -88,7 +88,7 @@ def fallback_runner(fallback: Fallback, account: FallbackAccount, flavour: Flavo
             ``error``; or no call of the function has arguments that the fallback takes.
     """
     function = fallback.function
-    if fallback.wants_error() and takes_error(fn):
+    if takes_error(fallback.function) and takes_error(fn):
         raise ConfigError("the function and its fallback both have a parameter named error, which is how a fallback "
                           "asks for the exception; rename one of them", "fallback")
     own = flavour_of(function)
@@ -106,7 +106,8 @@ def _check_arguments(fallback: Fallback, fn: Callable[..., Any]) -> None:
     """Raise ConfigError if the fallback could answer for no call of *fn*, as far as their parameters can be told."""
     function = fallback.function
     takes, gets = parameters_called(fn), parameters_called(function)
-    if takes is None or gets is None or can_share_a_call(takes, gets, "error" if fallback.wants_error() else None):
+    error = "error" if takes_error(function) else None
+    if takes is None or gets is None or can_share_a_call(takes, gets, error):
         return
     raise ConfigError(f"the fallback {name_of(function)[1]}{gets} cannot take the arguments of "
                       f"{name_of(fn)[1]}{takes}, with which it is called; give it the same parameters", "fallback")

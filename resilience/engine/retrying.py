@@ -16,7 +16,7 @@ from ..core.events import CallRetried
 from ..core.exception_copy import cause_of, with_cause
 from ..core.exception_groups import is_a, is_interrupt
 from ..core.outcome import EVENT_NAMES, REFUSALS, Event, event_name
-from ..core.retry import Retry
+from ..core.retry import Retry, next_delay, repeats
 from ..core.retry_after import asked_for, forbids_retry
 from ..core.verdict import FailedResultError
 from ..drivers.deadline_context import in_use, remaining
@@ -145,7 +145,7 @@ class Retrying:
         if refused and earlier is not None and is_a(error, RejectedError) and cause_of(error) is None:
             with_cause(error, earlier)  # it was made for this call
         may = event not in _NEVER and (not refused or policy.retry_rejections)
-        if may and policy.wanted(error) and not self._accounting.blames_caller(error):
+        if may and repeats(policy, error) and not self._accounting.blames_caller(error):
             delay, bound = self._delay(policy, attempt, pause, now - begun, now, error, event == _BUSY, above)
         if delay is None:
             if (attempt > 1 or bound) and not is_interrupt(error):
@@ -209,8 +209,8 @@ class Retrying:
         if policy.respect_retry_after and forbids_retry(answer):
             return None, "the target asks for no further attempt"
         asked = None if error is None else asked_for(error, wall_clock)
-        delay, bound = policy.next(attempt, pause, elapsed, self._random(), asked, busy=busy, timeout=self._timeout(),
-                                   waits=self._waits)
+        delay, bound = next_delay(policy, attempt, pause, elapsed, self._random(), asked, busy=busy,
+                                  timeout=self._timeout(), waits=self._waits)
         if delay is None:
             return None, bound
         if in_use and (left := remaining()) is not None and left <= delay:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.callbacks import call_back
 from ..core.item_size import item_size
+from ..core.retry import has_held_enough
 from ..drivers.stream_leases import close, own
 from .callables import transparent_frame
 
@@ -65,7 +66,7 @@ class StreamBuffer:
         items: list[Any] = []
         size, has_ended, result = 0, False, None
         try:
-            while not has_ended and not self._held.policy.has_held_enough(len(items), size):
+            while not has_ended and not has_held_enough(self._held.policy, len(items), size):
                 try:
                     item = next(source)
                 except StopIteration as end:
@@ -89,7 +90,7 @@ class StreamBuffer:
             self._check(item)
             size += self._size(item)
             items.append(item)
-            if self._held.policy.has_held_enough(len(items), size):
+            if has_held_enough(self._held.policy, len(items), size):
                 break
             if watch is not None:
                 watch.arrived(item)

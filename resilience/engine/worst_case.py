@@ -37,20 +37,32 @@ class WorstCase:
     race: Callable[[float], float] | None = None
 
     def bounded(self, seconds: float) -> WorstCase:
-        """The same if somebody gives up after so many *seconds*."""
+        """Return the same if somebody gives up after so many *seconds*.
+
+        Args:
+            seconds: How many.
+        """
         return attrs.evolve(self, seconds=min(self.seconds, seconds), unbounded="", waits=min(self.waits, seconds),
                             last_begins=self.last_begins if self.attempts == 1 else min(self.last_begins, seconds))
 
     def after(self, seconds: float) -> WorstCase:
-        """The same if the call may wait for so many *seconds* first."""
+        """Return the same if the call may wait for so many *seconds* first.
+
+        Args:
+            seconds: How many.
+        """
         return attrs.evolve(self, seconds=self.seconds + seconds, waits=self.waits + seconds,
                             last_begins=self.last_begins + seconds)
 
     def repeated(self, times: int, pauses: float = 0.0, time_limit: float = inf,
                  each: float | None = None) -> WorstCase:
-        """The same if it is done so many *times*, with *pauses* in between, the last one begun within *time_limit*.
+        """Return the same if the call is made several times, one after the other.
 
-        Until the next one begins *each* takes so many seconds: of a stream, until its first items. None: ``seconds``.
+        Args:
+            times: How often.
+            pauses: Seconds between them, all together.
+            time_limit: Seconds within which the last one begins.
+            each: Seconds until the next one begins: of a stream, until its first items. None: ``seconds``.
         """
         if times == 1:
             return self
@@ -59,11 +71,20 @@ class WorstCase:
                             last_begins=last_round if self.attempts == 1 else last_round + self.last_begins)
 
     def besides_also(self, what: str) -> WorstCase:
-        """The same if *what* may take time besides."""
+        """Return the same if something else may take time, which nothing bounds.
+
+        Args:
+            what: A few words for people, such as "a fallback".
+        """
         return attrs.evolve(self, besides=(*self.besides, what))
 
     def raced(self, attempts: int, race: Callable[[float], float]) -> WorstCase:
-        """The same if so many *attempts* may run at once; see ``race``. What bounds the call bounds all of them."""
+        """Return the same if several attempts may run at once. What bounds the call bounds all of them.
+
+        Args:
+            attempts: How many.
+            race: See the attribute.
+        """
         return attrs.evolve(self, attempts=self.attempts * attempts, race=race)
 
     def __str__(self) -> str:

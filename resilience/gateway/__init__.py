@@ -33,3 +33,8 @@ from .gateway import Gateway
 
 __all__ = ["Fields", "FilterContext", "FilterHost", "FilterRequest", "FilterResponse", "Gateway", "GatewayConfig",
            "Identity", "endpoint_filter", "inbound_filter", "load", "outbound_filter"]
+
+
+def __dir__() -> list[str]:
+    """The public names; submodules are there to be imported, not to be listed."""
+    return [*__all__]

@@ -33,6 +33,8 @@ from ..engine.wrapper_spec import Flavour
 from ..errors import ConfigError
 from .request_mistakes import aiohttp_mistake, urllib3_mistake
 
+__all__ = ["FAILURES", "guard_client"]
+
 C = TypeVar("C")
 
 #: Codes that mean throttling and whose names do not say so; from the AWS SDKs' reference, "Retry behavior".

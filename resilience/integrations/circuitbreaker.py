@@ -21,7 +21,6 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, ClassVar, Final, Literal, TypeVar
 
-from ..core.callbacks import is_plain
 from ..core.events import State, Trigger
 from ..core.exception_copy import with_traceback
 from ..core.terms import Open
@@ -29,7 +28,8 @@ from ..engine.callables import flavour_of, name_of
 from ..errors import CircuitOpenError
 from ..registry import Registry
 from .compat_breaker import Engine, Standin, breaker_of, plain
-from .compat_call import Block, dressed
+from .compat_call import BlockAttempt, dressed
+from .failure_predicates import build_failure_predicate, in_exception_list  # noqa: F401 - circuitbreaker has both
 
 __all__ = ["STATE_CLOSED", "STATE_HALF_OPEN", "STATE_OPEN", "CircuitBreaker", "CircuitBreakerError",
            "CircuitBreakerMonitor", "circuit"]
@@ -43,7 +43,8 @@ _T = TypeVar("_T")
 Expected = type[Exception] | Iterable[type[Exception]] | Callable[[type[BaseException], BaseException], object]
 
 #: The with-statements under way in this thread or task, innermost last.
-_blocks: contextvars.ContextVar[tuple[tuple[CircuitBreaker, Block], ...]] = contextvars.ContextVar("blocks", default=())
+_blocks: contextvars.ContextVar[tuple[tuple[CircuitBreaker, BlockAttempt], ...]] = contextvars.ContextVar(
+    "blocks", default=())
 
 
 class CircuitBreakerError(CircuitOpenError):
@@ -128,7 +129,14 @@ class CircuitBreaker(Standin):
         return self.decorate(wrapped)
 
     def decorate(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Decorate a function; the first one names a breaker without a name."""
+        """Decorate a function; the first one names a breaker without a name.
+
+        Args:
+            function: A plain function, a coroutine function, a generator or an async generator function.
+
+        Raises:
+            TypeError: It is not callable.
+        """
         if not callable(function):
             raise TypeError(f"a breaker decorates callables, not {function!r}")
         if self._name is None:
@@ -141,6 +149,11 @@ class CircuitBreaker(Standin):
     def call(self, func: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
         """Call *func*.
 
+        Args:
+            func: The function.
+            *args: Its arguments.
+            **kwargs: Its keyword arguments.
+
         Raises:
             CircuitBreakerError: It was refused.
         """
@@ -148,20 +161,38 @@ class CircuitBreaker(Standin):
         return result
 
     def call_generator(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Iterate over what *func* yields."""
+        """Iterate over what *func* yields.
+
+        Args:
+            func: The function.
+            *args: Its arguments.
+            **kwargs: Its keyword arguments.
+        """
         return self._call_generator(func, args, kwargs)
 
     def call_async(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
-        """Call *func* and await what it returns."""
+        """Call *func* and await what it returns.
+
+        Args:
+            func: The function.
+            *args: Its arguments.
+            **kwargs: Its keyword arguments.
+        """
         return self._call_async(func, args, kwargs)
 
     def call_async_generator(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Iterate over what *func* yields."""
+        """Iterate over what *func* yields.
+
+        Args:
+            func: The function.
+            *args: Its arguments.
+            **kwargs: Its keyword arguments.
+        """
         return self._call_async_generator(func, args, kwargs)
 
     def __enter__(self) -> None:
         """Run the block as a call; refused while the circuit is open. A fallback does not answer for a block."""
-        _blocks.set((*_blocks.get(), (self, Block(self))))
+        _blocks.set((*_blocks.get(), (self, BlockAttempt(self))))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> Literal[False]:
@@ -295,7 +326,11 @@ class CircuitBreakerMonitor:
 
     @classmethod
     def register(cls, circuit_breaker: CircuitBreaker) -> None:
-        """Add a breaker to the list."""
+        """Add a breaker to the list.
+
+        Args:
+            circuit_breaker: The breaker.
+        """
         key = circuit_breaker.resilience.key
         if cls.circuit_breakers.setdefault(str(circuit_breaker), circuit_breaker) is not circuit_breaker:
             cls.circuit_breakers[key] = circuit_breaker
@@ -310,7 +345,11 @@ class CircuitBreakerMonitor:
 
     @classmethod
     def get(cls, name: str) -> CircuitBreaker | None:
-        """The one of this name, or None."""
+        """Return the breaker of this name; None: there is none.
+
+        Args:
+            name: Of the breaker.
+        """
         return cls.circuit_breakers.get(name)
 
     @classmethod
@@ -333,40 +372,19 @@ def circuit(failure_threshold: Any = None, recovery_timeout: float | None = None
             expected_exception: Expected | None = None, name: str | None = None,
             fallback_function: Callable[..., Any] | None = None,
             cls: Callable[..., CircuitBreaker] = CircuitBreaker) -> Any:
-    """A breaker to decorate a function with; bare, ``@circuit``, one with the defaults of *cls*. See CircuitBreaker."""
+    """A breaker to decorate a function with; bare, ``@circuit``, one with the defaults of *cls*.
+
+    Args:
+        failure_threshold: Failures in a row at which it opens; None: as the class of the breaker says, 5 unless told
+            otherwise.
+        recovery_timeout: Seconds for which it stays open; None: as the class says, 30.
+        expected_exception: What counts as a failure: a class of exceptions, several, or a function of class and
+            exception; None: as the class says, any Exception.
+        name: Of the breaker; None: that of the first function.
+        fallback_function: Called with the arguments of a call that is refused; None: the call raises.
+        cls: Class of the breaker.
+    """
     if callable(failure_threshold):
         return cls().decorate(failure_threshold)
     return cls(failure_threshold=failure_threshold, recovery_timeout=recovery_timeout,
                expected_exception=expected_exception, name=name, fallback_function=fallback_function)
-
-
-def build_failure_predicate(expected_exception: Any) -> Callable[[type[BaseException], BaseException], object]:
-    """What says whether an exception is a failure.
-
-    Args:
-        expected_exception: An exception type, several, or a function of type and exception.
-
-    Raises:
-        ValueError: It is none of these.
-    """
-    if isinstance(expected_exception, (str, bytes)):
-        raise ValueError("expected_exception cannot be a string; it must be exceptions or a function. Is "
-                         f"{expected_exception!r} meant as the name?")
-    types = (expected_exception,) if isinstance(expected_exception, type) else expected_exception
-    if isinstance(types, Iterable):
-        types = tuple(types)
-        if all(isinstance(each, type) and issubclass(each, Exception) for each in types):
-            return in_exception_list(*types)
-    elif callable(expected_exception) and is_plain(expected_exception):
-        return expected_exception  # type: ignore[no-any-return]
-    raise ValueError("expected_exception does not look like a predicate: it must be an exception type, several, or a "
-                     f"plain function of type and exception, not {expected_exception!r}")
-
-
-def in_exception_list(*exc_types: type[Exception]) -> Callable[[type[BaseException], BaseException], bool]:
-    """A function that says whether an exception is one of these types."""
-    return functools.partial(_is_listed, exc_types)  # which can be pickled
-
-
-def _is_listed(listed: tuple[type[Exception], ...], kind: type[BaseException], _: BaseException) -> bool:
-    return issubclass(kind, listed)

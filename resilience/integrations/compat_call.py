@@ -9,7 +9,7 @@ Counting on the library's behalf is Run's too, and only for calls whose term is
 still the circuit's: a late answer decides nothing here either.
 
 The body of a with-statement is no function. It is guarded as a coroutine that
-awaits once (Block): begun when the block is entered, resumed when it is left.
+awaits once (BlockAttempt): begun when the block is entered, resumed when it is left.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Run:
         return True
 
 
-class Block:
+class BlockAttempt:
     """The body of one with-statement, as a call."""
 
     __slots__ = ("_call",)

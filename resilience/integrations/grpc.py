@@ -35,11 +35,14 @@ import grpc
 from .. import Ending, FailureRules, StreamTimeout, command, remaining
 from ..commands.keyed_commands import KeyedCommands
 from ..core.callbacks import check_plain
+from ..core.failure_rules import rules_meant
 from ..core.vendor_errors import RAISED_BY_GUARDS, as_vendor_error
 from ..engine.callables import OF_ADAPTER, transparent_frame
 from ..errors import ConfigError
 from .grpc_clocks import TimedMessages
 from .grpc_status import FAILURES, GuardRpcError
+
+__all__ = ["GuardInterceptor"]
 
 _NEVER: Final = ("fallback", "cache", "hedge", "failover")
 
@@ -133,7 +136,7 @@ class RpcGuards:
         self.clocks: StreamTimeout | None = settings.pop("stream_timeout", None)
         _check_clocks(self.clocks, settings)
         if settings["failures"] is not None:
-            settings["failures"] = _of_messages(FailureRules.meant(settings["failures"]))
+            settings["failures"] = _of_messages(rules_meant(settings["failures"]))
 
         def by(continuation: Any, details: Any, *_: Any) -> str:
             method = details.method

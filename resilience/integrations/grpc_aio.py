@@ -27,6 +27,8 @@ from .grpc import Begun, RpcEnded, RpcGuards, in_time, method_name
 from .grpc_clocks import AioTimedMessages
 from .grpc_status import AioGuardRpcError
 
+__all__ = ["aio_interceptors"]
+
 
 def aio_interceptors(*, key: Callable[[str], str] = method_name, **settings: Any) -> list[Any]:
     """Return interceptors for a channel: ``grpc.aio.insecure_channel(target, interceptors=aio_interceptors())``.

@@ -19,6 +19,8 @@ from .. import CallTimeoutError, Ending, FailureRules, NoTimeLeftError, Verdict,
 from ..core.exception_copy import traceback_of
 from ..core.exception_groups import is_a
 
+__all__ = ["FAILURES"]
+
 _SLACK_S: Final = 0.05  # the timer of the caller's own deadline may be a little early
 #: What grpc says, as UNKNOWN or INTERNAL, of requests that the iterator or serializer of the caller did not give it,
 #: and of metadata that nobody can be sent.

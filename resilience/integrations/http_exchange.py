@@ -31,7 +31,7 @@ from ..commands.command import Command
 from ..commands.dispatch import opener
 from ..commands.keyed_commands import KeyedCommands, keyspace_of
 from ..core.callbacks import check_plain
-from ..core.failure_rules import ExceptionRule, FailureRules
+from ..core.failure_rules import ExceptionRule, rules_meant
 from ..core.http_status import http_status
 from ..core.retry import Retry
 from ..core.vendor_errors import as_client_error
@@ -156,7 +156,7 @@ class Exchanges:
         registry: Registry | None = settings.get("registry")
         registry = default_registry if registry is None else registry
         self.clock = registry.clock
-        rules = FailureRules.meant(settings.pop("failures", None) or http_status())
+        rules = rules_meant(settings.pop("failures", None) or http_status())
         _CLIENTS.learn(client)
         setattr(exchange, USUAL_GROUP, name)  # said in the settings, it would contradict that of another client
         exchange.__module__, _, exchange.__qualname__ = name.partition(".")

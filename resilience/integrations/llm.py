@@ -24,10 +24,13 @@ from urllib.parse import urlsplit
 
 from .. import Ending, FailureRules, Verdict, command, http_status, retried_by
 from ..core.exception_copy import cause_of
+from ..core.http_status import verdicts_of
 from ..core.vendor_errors import as_client_error
 from ..engine.callables import flavour_of
 from ..engine.error_translation import translated
 from .request_mistakes import httpx_mistake
+
+__all__ = ["FAILURES", "guard_client"]
 
 C = TypeVar("C")
 
@@ -59,7 +62,7 @@ _ANSWERS: Final = ("chat.completion", "chat.completion.chunk", "text_completion"
 _BASES: Final = ("SyncAPIClient", "AsyncAPIClient")
 _STATUSES: Final = frozenset(map(str, range(100, 600)))
 _STATUS: Final = http_status(failed=(408, "500-528", "530-599"), busy=(429, 529))
-_BY_STATUS: Final = _STATUS.verdicts()
+_BY_STATUS: Final = verdicts_of(_STATUS)
 #: Commands whose retry was found above that of a client.
 _MULTIPLIED: Final[set[str]] = set()
 _log = logging.getLogger("resilience")

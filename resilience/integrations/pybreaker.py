@@ -23,7 +23,7 @@ from ..engine.callables import flavour_of
 from ..engine.wrapper_spec import Flavour
 from ..errors import CircuitOpenError, ResilienceError
 from ..registry import Registry
-from .compat_call import Attempt, Block, dressed
+from .compat_call import Attempt, BlockAttempt, dressed
 from .pybreaker_states import CircuitBreakerState, CircuitClosedState, CircuitHalfOpenState, CircuitOpenState
 from .pybreaker_storage import (
     STATE_CLOSED,
@@ -62,16 +62,38 @@ class CircuitBreakerListener:
     """Override what you want to hear of. A listener that raises is logged and harms no call."""
 
     def before_call(self, cb: CircuitBreaker, func: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """A call is about to run."""
+        """A call is about to run.
+
+        Args:
+            cb: The breaker.
+            func: The function that is called.
+            *args: Its arguments.
+            **kwargs: Its keyword arguments.
+        """
 
     def failure(self, cb: CircuitBreaker, exc: BaseException) -> None:
-        """A call failed; the state has not changed yet."""
+        """A call failed; the state has not changed yet.
+
+        Args:
+            cb: The breaker.
+            exc: What the call raised.
+        """
 
     def success(self, cb: CircuitBreaker) -> None:
-        """A call succeeded, or raised what is excluded; the state has changed, if it does."""
+        """A call succeeded, or raised what is excluded; the state has changed, if it does.
+
+        Args:
+            cb: The breaker.
+        """
 
     def state_change(self, cb: CircuitBreaker, old_state: CircuitBreakerState, new_state: CircuitBreakerState) -> None:
-        """The state changed."""
+        """The state changed.
+
+        Args:
+            cb: The breaker.
+            old_state: The state that it had.
+            new_state: The state that it has now.
+        """
 
 
 class CircuitBreaker(StoredBreaker):
@@ -120,6 +142,11 @@ class CircuitBreaker(StoredBreaker):
     def call(self, func: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
         """Call *func* if the state allows it; a coroutine or generator function is guarded for as long as it runs.
 
+        Args:
+            func: The function.
+            *args: Its arguments.
+            **kwargs: Its keyword arguments.
+
         Raises:
             CircuitBreakerError: It was refused, or its failure opened the circuit.
         """
@@ -127,13 +154,19 @@ class CircuitBreaker(StoredBreaker):
         return result
 
     def call_async(self, func: Callable[..., Awaitable[_T]], *args: Any, **kwargs: Any) -> Coroutine[Any, Any, _T]:
-        """A coroutine that calls *func* and awaits what it returns."""
+        """Return a coroutine that calls *func* and awaits what it returns.
+
+        Args:
+            func: The function.
+            *args: Its arguments.
+            **kwargs: Its keyword arguments.
+        """
         return self._call_async(func, args, kwargs)
 
     @context_manager
     def calling(self) -> Iterator[None]:
         """Run the block of a with-statement as a call."""
-        block = Block(self)
+        block = BlockAttempt(self)
         try:
             yield
         except BaseException as error:
@@ -235,11 +268,18 @@ class CircuitBreaker(StoredBreaker):
         return self._excluded
 
     def add_excluded_exception(self, exception: Exclusion) -> None:
-        """Add an exception type or a function."""
+        """Add an exception type or a function to what is no failure.
+
+        Args:
+            exception: A class of exceptions, or a function that is given an exception.
+        """
         self.add_excluded_exceptions(exception)
 
     def add_excluded_exceptions(self, *exceptions: Exclusion) -> None:
         """Add several exceptions that do not count as failures.
+
+        Args:
+            *exceptions: Classes of exceptions, or functions that are given an exception.
 
         Raises:
             TypeError: One is neither an exception type nor a plain function.
@@ -250,11 +290,22 @@ class CircuitBreaker(StoredBreaker):
         self._excluded += exceptions
 
     def remove_excluded_exception(self, exception: Exclusion) -> None:
-        """Remove an exclusion; ValueError if there is no such exclusion."""
+        """Remove an exclusion.
+
+        Args:
+            exception: What was added.
+
+        Raises:
+            ValueError: There is no such exclusion.
+        """
         self._excluded = _without(self._excluded, exception)
 
     def is_system_error(self, exception: BaseException) -> bool:
-        """Whether an exception counts as a failure."""
+        """Whether an exception counts as a failure.
+
+        Args:
+            exception: What a call raised.
+        """
         return not any(issubclass(type(exception), each) if isinstance(each, type) else each(exception)
                        for each in self._excluded)
 
@@ -264,15 +315,30 @@ class CircuitBreaker(StoredBreaker):
         return self._listeners
 
     def add_listener(self, listener: Any) -> None:
-        """Add a listener."""
+        """Add a listener.
+
+        Args:
+            listener: A CircuitBreakerListener, or an object with the same methods.
+        """
         self.add_listeners(listener)
 
     def add_listeners(self, *listeners: Any) -> None:
-        """Add several listeners."""
+        """Add several listeners.
+
+        Args:
+            *listeners: Each a CircuitBreakerListener, or an object with the same methods.
+        """
         self._listeners += listeners
 
     def remove_listener(self, listener: Any) -> None:
-        """Remove a listener; ValueError if there is no such listener."""
+        """Remove a listener.
+
+        Args:
+            listener: Who was added.
+
+        Raises:
+            ValueError: There is no such listener.
+        """
         self._listeners = _without(self._listeners, listener)
 
     # -- what Standin asks

@@ -31,11 +31,23 @@ class CircuitBreakerState:
         return self._name
 
     def call(self, func: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
-        """Call *func* through the breaker, whose state decides as it is by now."""
+        """Call *func* through the breaker, whose state decides as it is by now.
+
+        Args:
+            func: The function.
+            *args: Its arguments.
+            **kwargs: Its keyword arguments.
+        """
         return self._its_breaker().call(func, *args, **kwargs)
 
     def call_async(self, func: Callable[..., Awaitable[_T]], *args: Any, **kwargs: Any) -> Coroutine[Any, Any, _T]:
-        """A coroutine that calls *func* through the breaker and awaits what it returns."""
+        """Return a coroutine that calls *func* through the breaker and awaits what it returns.
+
+        Args:
+            func: The function.
+            *args: Its arguments.
+            **kwargs: Its keyword arguments.
+        """
         return self._its_breaker().call_async(func, *args, **kwargs)
 
     def _its_breaker(self) -> CircuitBreaker:

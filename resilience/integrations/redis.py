@@ -39,6 +39,8 @@ from ..engine.error_translation import translated
 from ..errors import ConfigError
 from .pool_waits import was_cancelled_in
 
+__all__ = ["FAILURES", "guard_client"]
+
 C = TypeVar("C")
 
 _BUSY: Final = frozenset({"BusyLoadingError", "TryAgainError"})

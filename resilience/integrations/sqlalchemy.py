@@ -27,6 +27,8 @@ from ..engine.callables import flavour_of
 from ..engine.wrapper_spec import Flavour
 from .pool_waits import was_cancelled_in
 
+__all__ = ["FAILURES", "unit_of_work"]
+
 P = ParamSpec("P")
 R = TypeVar("R")
 

@@ -16,7 +16,7 @@ from typing import Final
 import attrs
 
 from ..core.histogram import EMPTY, Latency, RollingHistogram
-from ..core.reentrance import MET, Guard
+from ..core.reentrance import MET, ReentryGuard
 from ..core.window import TimeWindow
 from .recorder import BUCKETS, LATENCY_SLICES, LATENCY_WINDOW_S, WINDOW_S
 
@@ -52,7 +52,7 @@ class BatchStatistics:
 
     def __init__(self, name: str, *, window: float, max_batch: int, now: float) -> None:
         self.name, self.window, self.max_batch = name, window, max_batch
-        self._guard = Guard()
+        self._guard = ReentryGuard()
         self.renew(now)
 
     def renew(self, now: float) -> None:

@@ -18,7 +18,8 @@ from prometheus_client.registry import Collector as _Collector
 from prometheus_client.utils import floatToGoString
 
 from .families import Form, empty_families, labels_of, observe, reading
-from .prometheus import Collector
+from .prometheus import beside_commands
+from .protocols import Sources
 
 #: One of prometheus_client's encoders.
 Encode = Callable[[_Collector], bytes]
@@ -71,27 +72,27 @@ class Exposition:
         self._encode, self._end = encode, encode(_Only(()))  # the last line of OpenMetrics
         self._known: dict[Form, tuple[_Lines, ...]] = {}
 
-    def text(self, collector: Collector, others: Iterable[Iterable[Metric]] = ()) -> Iterator[bytes]:
-        """The text of what *collector* and *others* have.
+    def text(self, registry: Sources, others: Iterable[Iterable[Metric]] = ()) -> Iterator[bytes]:
+        """The text of what *registry* and *others* have.
 
         While they are read it yields nothing but b"", after little work each; then the text, in pieces.
 
         Args:
-            collector: Of commands, and of what is exported with them.
+            registry: Its commands, and what is exported with them.
             others: Further metrics. A family may be in several parts, with other samples each time, but without
                 ``_created`` ones.
         """
         texts: dict[str, list[bytes]] = {}
         for family in empty_families().values():
             self._write(family, texts)
-        for command in collector.commands:
+        for command in registry:
             form, values = reading(command)
             key, group = map(_escaped, labels_of(command))
             numbers = list(map(_number, values))
             for lines in self._lines(form, len(values)):
                 texts[lines.family].append(lines.filled(key, group, numbers))
             yield b""
-        for part in chain(collector.beside_commands(), others):
+        for part in chain(beside_commands(registry), others):
             for family in part:
                 self._write(family, texts)
             yield b""

@@ -20,6 +20,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from ..core.breaker import CircuitBreaker
+from ..core.bulkhead import most_at_once
 from ..core.events import State
 from ..core.histogram import Latency
 from .batch_statistics import BatchStatistics
@@ -126,6 +127,10 @@ def _threshold(breaker: CircuitBreaker | None) -> int:
     return 100 if breaker.failure_rate is None else round(breaker.failure_rate * 100)
 
 
+def _semaphores(settings: Settings) -> int:
+    return most_at_once(settings.max_concurrent) or _MAX_INT
+
+
 def _properties(settings: Settings, state: State) -> dict[str, Any]:
     breaker = settings.breaker
     timeout_ms = int((settings.timeout or 0) * 1000)
@@ -141,7 +146,7 @@ def _properties(settings: Settings, state: State) -> dict[str, Any]:
         "propertyValue_executionTimeoutInMilliseconds": timeout_ms,
         "propertyValue_executionIsolationThreadInterruptOnTimeout": False,  # a Python thread cannot be interrupted
         "propertyValue_executionIsolationThreadPoolKeyOverride": None,
-        "propertyValue_executionIsolationSemaphoreMaxConcurrentRequests": settings.slots or _MAX_INT,
+        "propertyValue_executionIsolationSemaphoreMaxConcurrentRequests": _semaphores(settings),
         "propertyValue_fallbackIsolationSemaphoreMaxConcurrentRequests": settings.fallback_max_concurrent,
         "propertyValue_metricsRollingStatisticalWindowInMilliseconds": _WINDOW_MS,
         "propertyValue_requestCacheEnabled": settings.cache is not None,
@@ -226,7 +231,7 @@ def _command_config(command: Source, state: State) -> Mapping[str, Any]:
             "timeoutEnabled": settings.timeout is not None,
             "fallbackEnabled": settings.has_fallback,
             "timeoutInMilliseconds": int((settings.timeout or 0) * 1000),
-            "semaphoreSize": settings.slots or _MAX_INT,
+            "semaphoreSize": _semaphores(settings),
             "fallbackSemaphoreSize": settings.fallback_max_concurrent,
             "threadInterruptOnTimeout": False,
         },

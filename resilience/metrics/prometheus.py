@@ -16,7 +16,9 @@ from prometheus_client import Metric
 from prometheus_client.registry import Collector as _Collector
 
 from .families import empty_families, labels_of, observe, observe_collapses, observe_pool, reading
-from .protocols import Source, Sources, check_registry
+from .protocols import Sources, check_registry
+
+__all__ = ["Collector"]
 
 _further: weakref.WeakKeyDictionary[Sources, list[Callable[[], Iterable[Metric]]]] = weakref.WeakKeyDictionary()
 
@@ -139,7 +141,7 @@ class Collector(_Collector):
         families = empty_families()
         for command in self._registry:
             observe(families, labels_of(command), *reading(command))
-        self._observe_the_rest(families)
+        _observe_the_rest(self._registry, families)
         yield from families.values()
         further: dict[str, Metric] = {}
         for family in further_metrics(self._registry):
@@ -148,22 +150,28 @@ class Collector(_Collector):
                 known.samples.extend(family.samples)
         yield from further.values()
 
-    @property
-    def commands(self) -> Iterable[Source]:
-        """The commands whose metrics it collects, now."""
-        return self._registry
 
-    def beside_commands(self) -> Iterator[Iterable[Metric]]:
-        """The metrics of what is no command, in parts: for who has others to serve between them."""
-        families = empty_families()
-        self._observe_the_rest(families)
-        yield families.values()
-        for family in further_metrics(self._registry):
-            yield (family,)
+def beside_commands(registry: Sources) -> Iterator[Iterable[Metric]]:
+    """The metrics of what is no command, in parts: for who has others to serve between them.
 
-    def _observe_the_rest(self, families: dict[str, Metric]) -> None:
-        for name, pool in self._registry.pools().items():
-            observe_pool(families, name, pool)
-        now = self._registry.clock()
-        for collapses in self._registry.collapsers().values():
-            observe_collapses(families, collapses, now)
+    Args:
+        registry: Whose.
+    """
+    families = empty_families()
+    _observe_the_rest(registry, families)
+    yield families.values()
+    for family in further_metrics(registry):
+        yield (family,)
+
+
+def _observe_the_rest(registry: Sources, families: dict[str, Metric]) -> None:
+    for name, pool in registry.pools().items():
+        observe_pool(families, name, pool)
+    now = registry.clock()
+    for collapses in registry.collapsers().values():
+        observe_collapses(families, collapses, now)
+
+
+def __dir__() -> list[str]:
+    """The public names; what else is here is for exporters of ours."""
+    return [*__all__]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from ..core.breaker import CircuitBreaker
+from ..core.bulkhead import Bulkhead
 from ..core.cache import Cache
 from .batch_statistics import BatchStatistics
 from .recorder import Recorder
@@ -21,7 +22,7 @@ class Settings(Protocol):
     @property
     def timeout(self) -> float | None: ...
     @property
-    def slots(self) -> int | None: ...
+    def max_concurrent(self) -> int | Bulkhead | None: ...
     @property
     def isolation(self) -> str: ...
     @property

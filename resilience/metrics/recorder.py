@@ -27,7 +27,7 @@ import attrs
 
 from ..core.histogram import EMPTY, Latency, Lifetime, RollingHistogram
 from ..core.outcome import EVENT_NAMES, REFUSALS, SUCCESS, Event
-from ..core.reentrance import MET, Guard
+from ..core.reentrance import MET, ReentryGuard
 from ..core.window import Tally, TimeWindow
 from .history import PastRates, RateHistory
 
@@ -81,7 +81,7 @@ class Recorder:
         self._cached: Tally | None = None  # as do caches
         self._emitted: list[int] = []  # items of streams that have ended, yet to be counted
         self.own_events: tuple[tuple[str, int], ...] = ()
-        self._guard = Guard()
+        self._guard = ReentryGuard()
         self._start(now)
 
     def watch(self, take_peak: Callable[[], int]) -> None:

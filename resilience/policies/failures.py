@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ..core.failure_rules import FailureRules
+from ..core.failure_rules import FailureRules, rules_meant
 from ..engine.command_runtime import CommandRuntime
 from ..engine.failure_judge import BEGINS_WITH_HEAD, FailureJudge, HeadJudge
 from ..engine.kit import Afterwards, Kit, TelemetryItem
@@ -68,7 +68,7 @@ FAILURES: Final = Kit(
     about="Says which results and exceptions are failures, which mean that the target is busy, and which are the "
           "caller's fault.",
     below=dict.fromkeys(_ABOVE, "failure rules judge what the function itself returned or raised"),
-    reads=FailureRules.meant,
+    reads=rules_meant,
     can_be_off=True,
     suits=_suits,
     start=_start,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from contextlib import nullcontext
 from typing import Any, Final
 
-from ..core.hedge import Hedge, Racer
+from ..core.hedge import Hedge, Racer, longest_call
 from ..engine.command_runtime import CommandRuntime
 from ..engine.failover_calls import shared_attempts
 from ..engine.hedging import HedgePolicy, Hedging
@@ -23,7 +24,7 @@ def _suits(hedge: Hedge, declaration: Any, flavour: Flavour, key: str) -> None:
 
 
 def _worst_case(hedge: Hedge, below: WorstCase) -> WorstCase:
-    return below.raced(hedge.attempts, hedge.longest)
+    return below.raced(hedge.attempts, functools.partial(longest_call, hedge))
 
 
 def _start(hedge: Hedge, runtime: CommandRuntime) -> HedgePolicy:

@@ -8,7 +8,7 @@ from typing import Final
 import attrs
 
 from ..core.outcome import Event
-from ..core.rate_limit import RateLimit
+from ..core.rate_limit import RateLimit, has_cost
 from ..core.rate_limiter import RateLimiter
 from ..drivers.rate_limit_waiter import RateLimitWaiter
 from ..engine.command_runtime import CommandRuntime
@@ -58,7 +58,7 @@ if booked.turn is not None:
 
 def _text(limit: RateLimit, flavour: Flavour) -> GateText | None:
     """An adaptive limit, and one by cost, hear how calls end."""
-    if limit.has_cost:
+    if has_cost(limit):
         told = "item" if flavour.is_generator else "result"
         settle = _BOOKED.settle.replace("{told}", told)
         return attrs.evolve(_BOOKED, first=_BOOKED.first.replace("{told}", told),
@@ -83,7 +83,7 @@ def _change(limiter: RateLimiter, limit: RateLimit | None, old: RateLimit | None
 
 
 def _cannot_change(limiter: RateLimiter, limit: RateLimit) -> str | None:
-    if limit.has_cost and not limiter.settles_costs:
+    if has_cost(limit) and not limiter.settles_costs:
         return ("its functions were declared without a cost, so that the limit does not hear what they took; declare "
                 f"it with RateLimit({limit.calls}, cost=...)")
     if limiter.hears_ends or not limit.adaptive:
@@ -100,7 +100,7 @@ def _gauges(limiter: RateLimiter) -> Mapping[str, float]:
 def _install(site: Site, limit: RateLimit, limiter: RateLimiter) -> None:
     line = RateLimitWaiter(limiter, key=site.runtime.key, clock=site.runtime.clock)
     limiter.hears_ends |= limit.adaptive
-    if limit.has_cost:
+    if has_cost(limit):
         limiter.settles_costs = True
         account = CostAccount(limiter, key=site.runtime.key)
         site.names.update(book=account.book, refund=account.refund, charge=account.charge)

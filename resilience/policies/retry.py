@@ -6,7 +6,9 @@ import functools
 from math import inf
 from typing import Any, Final
 
-from ..core.retry import Retry
+from ..core.hedge import longest_call
+from ..core.retry import Retry, longest_pauses, most_held, total_limit
+from ..core.stream_timeout import longest_until
 from ..drivers.retry_layers import layer
 from ..drivers.stream_timeouts import for_each_item
 from ..engine.command_runtime import CommandRuntime
@@ -23,21 +25,21 @@ def _suits(retry: Retry, declaration: Any, flavour: Flavour, key: str) -> None:
     if flavour.is_generator and retry.on_result is not None:
         raise ConfigError(f"{key}: what a generator returns comes after its items, when it cannot be tried again; "
                           "judge its first items by failures=FailureRules(items=...)", "on_result")
-    if retry.most_held and not flavour.is_generator:
+    if most_held(retry) and not flavour.is_generator:
         field = "hold" if retry.hold else "hold_bytes"
         raise ConfigError(f"{key}: {field} is for generators and async generators, whose first items it holds back",
                           field)
 
 
 def _worst_case(retry: Retry, below: WorstCase) -> WorstCase:
-    items = max(retry.most_held, 1)
+    items = max(most_held(retry), 1)
     attempt = (below.seconds - below.waits) * items if below.until is None else below.until(items)
-    limit = retry.total_limit(None if attempt == inf else attempt, below.waits)
-    return below.repeated(retry.attempts, retry.longest_pauses(), limit, attempt + below.waits)
+    limit = total_limit(retry, None if attempt == inf else attempt, below.waits)
+    return below.repeated(retry.attempts, longest_pauses(retry), limit, attempt + below.waits)
 
 
 def _start(retry: Retry, runtime: CommandRuntime) -> RetryPolicy:
-    return RetryPolicy(retry, runtime.services.budget(runtime.group, retry.budget), can_hold=retry.most_held > 0,
+    return RetryPolicy(retry, runtime.services.budget(runtime.group, retry.budget), can_hold=most_held(retry) > 0,
                        can_judge=retry.on_result is not None)
 
 
@@ -57,7 +59,7 @@ def _cannot_change(held: RetryPolicy, retry: Retry) -> str | None:
         return "it was decorated without on_result, so that its results are not judged; decorate it with on_result=..."
     field = "hold" if retry.hold else "hold_bytes"
     return f"it was decorated without {field}, which stands in the way of each item; decorate it with {field}=..." \
-        if retry.most_held and not held.can_hold else None
+        if most_held(retry) and not held.can_hold else None
 
 
 def _timeout(site: Site, held: RetryPolicy) -> float | None:
@@ -69,7 +71,7 @@ def _timeout(site: Site, held: RetryPolicy) -> float | None:
         each = [_timeout(target, held) for target in site.targets]
         hedge = site.runtime.named("hedge")
         total = sum(filter(None, each))
-        return None if None in each else total if hedge is None else hedge.racer.config.longest(total)
+        return None if None in each else total if hedge is None else longest_call(hedge.racer.config, total)
     runtime, flavour = site.runtime, site.flavour
     seconds: float | None = runtime.named("timeout").timeout
     if not flavour.is_generator:
@@ -79,7 +81,7 @@ def _timeout(site: Site, held: RetryPolicy) -> float | None:
         clocks = runtime.named("stream_timeout").policy
     elif flavour.is_async and seconds is not None:
         clocks = for_each_item(seconds)
-    longest = inf if clocks is None else clocks.longest(max(held.policy.most_held, 1))
+    longest = inf if clocks is None else longest_until(clocks, max(most_held(held.policy), 1))
     return None if longest == inf else longest
 
 
@@ -101,7 +103,7 @@ def _install(site: Site, retry: Retry, held: RetryPolicy) -> None:
                         recorder=runtime.recorder, emitter=services.emitter, accounting=site.accounting,
                         timeout=functools.partial(_timeout, site, held), waits=_waits(site, retry))
     held.can_judge = held.can_judge or retry.on_result is not None
-    if retry.most_held:
+    if most_held(retry):
         held.can_hold = True
         holding = StreamBuffer(held, site.names.get("judging"), site.names.get("raises_item"))
         site.names["hold"] = holding.hold_async if site.flavour.is_async else holding.hold

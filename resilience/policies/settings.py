@@ -91,23 +91,14 @@ class Settings:
             raise AttributeError(f"there is no setting {name!r}")
         return None
 
-    @property
-    def slots(self) -> int | None:
-        """Calls at once, in whichever way ``max_concurrent`` says it; None: no limit."""
-        said = self.max_concurrent
-        return said.max_concurrent if isinstance(said, Bulkhead) else said
 
-    def changed(self, **changes: Any) -> Settings:
-        """Return a copy of these settings with the *changes*.
-
-        Args:
-            **changes: Values of settings by name, including those of users' own policies.
-        """
-        known = {field.name for field in attrs.fields(Settings)}
-        own = {name: changes.pop(name) for name in tuple(changes) if name not in known}
-        if own:
-            changes["more"] = {**dict(self.more), **own}
-        return attrs.evolve(self, **changes)
+def settings_with(settings: Settings, **changes: Any) -> Settings:
+    """A copy of the *settings* with the *changes*, those of users' own policies among them."""
+    known = {field.name for field in attrs.fields(Settings)}
+    own = {name: changes.pop(name) for name in tuple(changes) if name not in known}
+    if own:
+        changes["more"] = {**dict(settings.more), **own}
+    return attrs.evolve(settings, **changes)
 
 
 def live_settings() -> tuple[str, ...]:

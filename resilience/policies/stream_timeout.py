@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import attrs
 
-from ..core.stream_timeout import StreamTimeout
+from ..core.stream_timeout import StreamTimeout, longest_until
 from ..drivers.stream_timeouts import StreamTimeouts
 from ..engine.command_runtime import CommandRuntime
 from ..engine.failure_judge import BEGINS_WITH_HEAD, Head
@@ -43,7 +43,7 @@ def _cannot_change(held: StreamTimeouts, policy: StreamTimeout | None) -> str | 
 
 
 def _worst_case(policy: StreamTimeout, below: WorstCase) -> WorstCase:
-    return attrs.evolve(below, until=policy.longest)
+    return attrs.evolve(below, until=functools.partial(longest_until, policy))
 
 
 def _start(policy: StreamTimeout, runtime: CommandRuntime) -> StreamTimeouts:

@@ -50,7 +50,7 @@ class SharedLimiter:
 
     def configure(self, policy: RateLimit) -> None:
         """Go on under another policy; the store keeps what was spent."""
-        self.interval, self.burst = policy.emission_interval, float(policy.burst or policy.calls)
+        self.interval, self.burst = policy.per / policy.calls, float(policy.burst or policy.calls)
         self.max_wait, self._max_keys = policy.max_wait, policy.max_keys
 
     @property

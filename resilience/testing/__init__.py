@@ -21,3 +21,8 @@ __all__ = [
     "restored",
     "virtual_time",
 ]
+
+
+def __dir__() -> list[str]:
+    """The public names; submodules are there to be imported, not to be listed."""
+    return [*__all__]

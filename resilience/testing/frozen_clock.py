@@ -17,7 +17,7 @@ from typing import Any, Final
 import wrapt
 
 from ..commands.command import internals_of
-from ..core.cache import Entry
+from ..core.cache import CacheEntry
 from ..core.context_managers import context_manager
 from ..drivers.deadline_context import wrapper_globals
 from ..registry import Registry, default_registry, table_of
@@ -74,7 +74,7 @@ def _exchange(registry: Registry, old: _Clock, new: _Clock) -> None:
 
 def _within(each: Any, old: _Clock, new: _Clock) -> Iterator[Any]:
     """Exchange the clock in *each*, and give what it holds; nothing of what is the user's."""
-    if isinstance(each, (wrapt.ObjectProxy, Entry)):
+    if isinstance(each, (wrapt.ObjectProxy, CacheEntry)):
         return
     if isinstance(each, types.FunctionType):
         yield from _within_function(each, old, new)

@@ -19,7 +19,7 @@ import attrs
 
 from ..commands.command import Command, internals_of
 from ..commands.keyspace import NO_SHARED_SETTINGS
-from ..config.configuration import Configuration
+from ..config.applied_source import AppliedSource
 from ..config.layers import Tables
 from ..config.overlay import overlay_of
 from ..core.context_managers import context_manager
@@ -153,7 +153,7 @@ def restored(registry: Registry = default_registry) -> Iterator[None]:
 class _Environment:
     """What a registry holds beside its commands, at one moment."""
 
-    configuration: Configuration | None
+    configuration: AppliedSource | None
     tables: Tables
     active_until: dict[str | None, float]
 

@@ -372,7 +372,7 @@ def test_threads_that_reload_and_declare_at_once_leave_the_last_tables_in_force(
 
 def test_a_configuration_lives_as_long_as_its_registry_and_no_longer():
     registry = Registry()
-    alive = weakref.ref(configure({"defaults": {"timeout": 2.0}}, registry=registry, environ={}))
+    alive = weakref.ref(configure({"defaults": {"timeout": 2.0}}, registry=registry, environ={})._applied)
     gc.collect()
     assert alive() is not None
     assert 2.0 == stock(registry).resilience.settings.timeout

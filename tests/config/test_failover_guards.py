@@ -7,8 +7,7 @@ import sys
 import pytest
 
 from resilience import CircuitOpenError, Failover, command, explain
-from resilience.config import ConfigFileError, configure
-from resilience.config.configuration import check
+from resilience.config import ConfigFileError, check, configure
 
 _numbers = itertools.count()
 VENDOR = '''

@@ -198,7 +198,7 @@ def test_a_forgotten_registry_ends_the_watch(file):
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_a_forked_child_watches_on(file, registry, handle):
     configuration = configure(file, registry=registry, watch=True, environ={})
-    with configuration._overlay._busy:  # held for ever, in the child
+    with configuration._applied._overlay._busy:  # held for ever, in the child
         pid = os.fork()
         if pid == 0:
             status = 1
@@ -230,7 +230,7 @@ def test_a_signal_handler_may_reload_whatever_the_thread_holds(file, registry, h
         configuration.reload()
     assert 3.0 == handle.settings.timeout
     file.write_text("[defaults]\ntimeout = 4.0\n")
-    with configuration._overlay._busy:  # or while it, or another thread, is reloading
+    with configuration._applied._overlay._busy:  # or while it, or another thread, is reloading
         configuration.reload()
         assert 3.0 == handle.settings.timeout
     configuration.reload()

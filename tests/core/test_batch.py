@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from resilience.core.batch import Batch, Batcher, Collapse, Place, Ticket
+from resilience.core.batch import Batch, Batcher, BatchPlace, BatchTicket, Collapse
 from resilience.core.batch_results import deal, fail, outcome
 from resilience.errors import BatchResultError, ConfigError, MissingResultError
 from tests.core.hammer import hammer
@@ -62,7 +62,7 @@ def test_random_histories_make_the_batches_of_the_model(seed):
         now += chance.choice([0.0, 0.1, 1.0])
         deed = chance.random()
         if deed < 0.55:
-            lane, key, ticket = chance.choice([None, ("a",), ("b",)]), chance.randrange(6), Ticket()
+            lane, key, ticket = chance.choice([None, ("a",), ("b",)]), chance.randrange(6), BatchTicket()
             batcher.join(ticket, lane, key, f"item {key}", now)
             twin = model.join(len(tickets), lane, key, now)
             tickets.append(ticket)
@@ -82,13 +82,13 @@ def test_random_histories_make_the_batches_of_the_model(seed):
 
 
 def joined(batcher, lane, key, now=0.0, kept=None):
-    ticket = Ticket()
+    ticket = BatchTicket()
     batcher.join(ticket, lane, key, f"item {key}", now, kept)
     return ticket
 
 
 def test_what_is_new_is_empty():
-    ticket, batch, place = Ticket(), Batch(("a",), "kept"), Place(1, "one")
+    ticket, batch, place = BatchTicket(), Batch(("a",), "kept"), BatchPlace(1, "one")
 
     assert (None, None) == (ticket.batch, ticket.place)
     assert (("a",), "kept", 0.0, False, False, False, 0, 0, {}, {}) == (
@@ -144,7 +144,7 @@ def test_without_a_lane_each_call_has_a_batch_of_its_own_that_is_due_at_once():
 
 
 def test_who_never_joined_leaves_nothing():
-    assert 0 == Batcher(Collapse(), Batch).leave(Ticket())
+    assert 0 == Batcher(Collapse(), Batch).leave(BatchTicket())
 
 
 def test_in_a_forked_child_nothing_is_open():
@@ -186,7 +186,7 @@ def test_who_joins_and_leaves_in_many_threads_leaves_nothing_behind():
     def work():
         chance = random.Random()
         for n in range(2000):
-            ticket = Ticket()
+            ticket = BatchTicket()
             batcher.join(ticket, chance.choice([None, (0,), (1,)]), chance.randrange(4), n, 0.0)
             if chance.random() < 0.3:
                 taken = batcher.take(ticket.batch)
@@ -213,7 +213,7 @@ def test_user_code_that_compares_items_runs_under_no_lock():
             return False
 
     for _ in range(3):
-        ticket = Ticket()
+        ticket = BatchTicket()
         batcher.join(ticket, (0,), Item(), None, 0.0)
     batcher.take(ticket.batch)
     batcher.leave(ticket)
@@ -229,13 +229,13 @@ def test_an_item_that_compares_by_asking_for_another_is_in_the_batch_once():
             return 7
 
         def __eq__(self, other):
-            ticket = Ticket()
+            ticket = BatchTicket()
             batcher.join(ticket, (0,), len(tickets), "asked", 0.0)
             tickets.append(ticket)
             return False
 
     for _ in range(2):
-        tickets.append(Ticket())
+        tickets.append(BatchTicket())
         batcher.join(tickets[-1], (0,), Asking(), "asking", 0.0)
     for ticket in tickets:
         assert [ticket.place] == [place for place in batcher.take(ticket.batch) if place is ticket.place]
@@ -261,7 +261,7 @@ def test_a_setting_out_of_range_is_named(settings, words):
 
 
 def places(*keys):
-    return [Place(key, key) for key in keys]
+    return [BatchPlace(key, key) for key in keys]
 
 
 @over_seeds(30)

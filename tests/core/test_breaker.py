@@ -6,7 +6,7 @@ import pickle
 import attrs
 import pytest
 
-from resilience.core.breaker import CircuitBreaker
+from resilience.core.breaker import CircuitBreaker, time_open
 from resilience.core.circuit import Circuit
 from resilience.core.events import State, StateChanged, Trigger
 from resilience.core.outcome import CANCELLED, CUT_SHORT, FAILURE, IGNORED, REJECTED, SUCCESS
@@ -151,8 +151,8 @@ def test_waits_grow_with_each_opening_up_to_open_max_and_start_over_after_a_reco
 def test_a_wait_grown_beyond_all_floats_ends_at_open_max():
     config = CircuitBreaker(open_for=1.0, open_growth=10.0, open_max=60.0)
 
-    assert [1.0, 60.0, 60.0] == [config.wait(n, 0.0) for n in (1, 400, 100_000)]
-    assert 60.0 == CircuitBreaker(open_for=1, open_growth=10, open_max=60).wait(2000, 0.0)
+    assert [1.0, 60.0, 60.0] == [time_open(config, n, 0.0) for n in (1, 400, 100_000)]
+    assert 60.0 == time_open(CircuitBreaker(open_for=1, open_growth=10, open_max=60), 2000, 0.0)
 
 
 def test_jitter_lengthens_the_wait_by_a_share_of_it(make):

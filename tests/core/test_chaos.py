@@ -2,7 +2,7 @@
 
 import pytest
 
-from resilience.core.chaos import Chaos, Harm
+from resilience.core.chaos import Chaos, Harm, harm_of
 from resilience.errors import ChaosError, ConfigError
 
 
@@ -22,7 +22,7 @@ ALL = Chaos(latency_rate=0.5, latency=2.0, error_rate=0.25, result_rate=0.75, re
     (0.5, 0.25, 0.74, Harm(0.0, None, spoil)), (0.49, 0.24, 0.74, Harm(2.0, ChaosError, None)),
     (0.49, 0.25, 0.74, Harm(2.0, None, spoil))])
 def test_a_call_is_harmed_if_its_number_is_below_the_rate_and_one_that_fails_has_no_result_to_spoil(u, v, w, harm):
-    assert harm == ALL.harm(u, v, w)
+    assert harm == harm_of(ALL, u, v, w)
 
 
 @pytest.mark.parametrize(("harm", "faults"), [
@@ -45,8 +45,8 @@ class Falsy:
 def test_a_callable_that_calls_itself_false_does_harm():
     error, wrong = Falsy(), Falsy()
 
-    assert Harm(0.0, error, None) == Chaos(error_rate=1.0, error=error).harm(0.0, 0.0, 0.0)
-    assert Harm(0.0, None, wrong) == Chaos(result_rate=1.0, result=wrong).harm(0.0, 0.0, 0.0)
+    assert Harm(0.0, error, None) == harm_of(Chaos(error_rate=1.0, error=error), 0.0, 0.0, 0.0)
+    assert Harm(0.0, None, wrong) == harm_of(Chaos(result_rate=1.0, result=wrong), 0.0, 0.0, 0.0)
     assert ("error",) == Harm(0.0, error, None).faults()
 
 

@@ -9,6 +9,7 @@ import attrs
 import pytest
 
 from resilience import Bulkhead, CircuitBreaker, ConfigError, Fallback, Timeout
+from resilience.core.breaker import time_open
 from resilience.core.checks import flag, ordinary_exceptions, text
 from resilience.core.thread_pool import ThreadPool
 
@@ -143,7 +144,7 @@ def test_what_contradicts_nothing_is_accepted(options):
     ({"open_growth": 2.0, "open_max": 20.0, "open_jitter": 1.0}, 9, 0.5, 30.0), ({"open_growth": 1.5}, 3, 0.0, 11.25),
     ({"open_max": 1.0}, 9, 0.0, 5.0), ({"open_growth": 10.0}, 10_000, 0.0, 300.0)])
 def test_how_long_a_circuit_stays_open(options, openings, u, seconds):
-    assert seconds == CircuitBreaker(**options).wait(openings, u)
+    assert seconds == time_open(CircuitBreaker(**options), openings, u)
 
 
 @pytest.mark.parametrize("config", [CircuitBreaker(), Bulkhead(None), Timeout(None), ThreadPool(size=3),

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from resilience import ConfigError, FailureRules, http_status
+from resilience.core.failure_rules import judges_items, rules_meant, status_rule
 
 
 def is_full(error):
@@ -93,38 +94,38 @@ def test_rules_with_equal_parts_are_equal_and_functions_are_told_apart_by_who_th
 
 def test_what_failures_is_given_is_sorted_into_rules():
     ready = FailureRules(busy=429)
-    assert FailureRules.meant(ready) is ready
-    assert FailureRules.meant(KeyError) == FailureRules(exceptions=(KeyError,))
-    assert FailureRules.meant(judge) == FailureRules(judge)
-    assert FailureRules.meant((KeyError, http_status(), judge, OSError)) == FailureRules(
+    assert rules_meant(ready) is ready
+    assert rules_meant(KeyError) == FailureRules(exceptions=(KeyError,))
+    assert rules_meant(judge) == FailureRules(judge)
+    assert rules_meant((KeyError, http_status(), judge, OSError)) == FailureRules(
         judge, exceptions=(KeyError, OSError), status=http_status())
 
 
 @pytest.mark.parametrize("given", [5, None, KeyboardInterrupt, int, "KeyError", (KeyError, 503)])
 def test_what_failures_does_not_take_is_refused(given):
     with pytest.raises(ConfigError, match=r"^failures must be http_status\(\.\.\.\), Exception classes,") as caught:
-        FailureRules.meant(given)
+        rules_meant(given)
     assert caught.value.option == "failures"
 
 
 @pytest.mark.parametrize("given", [(http_status(), http_status(503)), (judge, is_full), (http_status(), judge, is_full)])
 def test_failures_takes_one_rule_for_statuses_and_one_function(given):
     with pytest.raises(ConfigError, match=r"^failures takes one http_status\(\.\.\.\) and one function;") as caught:
-        FailureRules.meant(given)
+        rules_meant(given)
     assert caught.value.option == "failures"
 
 
 def test_codes_among_the_rules_are_one_rule_with_the_statuses():
-    assert FailureRules(busy=KeyError, caller_faults=is_full).statuses is None
-    assert FailureRules(busy=KeyError, status=503).statuses == http_status(503)
-    assert FailureRules(status=503, busy=(408, KeyError), caller_faults=("404", OSError)).statuses == http_status(
+    assert status_rule(FailureRules(busy=KeyError, caller_faults=is_full)) is None
+    assert status_rule(FailureRules(busy=KeyError, status=503)) == http_status(503)
+    assert status_rule(FailureRules(status=503, busy=(408, KeyError), caller_faults=("404", OSError))) == http_status(
         503, busy=(429, 408), caller_fault=("404",))
-    assert FailureRules(busy=408).statuses == http_status((), busy=(429, 408))
-    assert FailureRules(caller_faults=404).statuses == http_status((), caller_fault=(404,))
+    assert status_rule(FailureRules(busy=408)) == http_status((), busy=(429, 408))
+    assert status_rule(FailureRules(caller_faults=404)) == http_status((), caller_fault=(404,))
 
 
 @pytest.mark.parametrize(("rules", "of_items"), [
     ({}, False), ({"judge": judge}, True), ({"results": judge}, False), ({"items": judge}, True), ({"status": 503}, False),
     ({"busy": 429}, False), ({"busy": KeyError, "exceptions": OSError}, False)])
 def test_only_rules_that_are_about_items_are_asked_about_them(rules, of_items):
-    assert of_items == FailureRules(**rules).judges_items
+    assert of_items == judges_items(FailureRules(**rules))

@@ -32,7 +32,7 @@ def packed(*error, **errors):
     (lambda **error: None, False), (functools.partial(with_error, "ann"), True), (dict, False)])
 def test_a_fallback_is_given_the_exception_if_a_keyword_argument_error_reaches_a_parameter_of_that_name(function, takes):
     assert takes is takes_error(function)
-    assert takes is Fallback(function).wants_error()
+    assert takes is takes_error(Fallback(function).function)
 
 
 def test_what_cannot_be_called_is_a_type_error():

@@ -9,7 +9,7 @@ import pytest
 from resilience import ConfigError, Hedge
 from resilience.config.constraints import constraints
 from resilience.core.checks import settings_for
-from resilience.core.hedge import Racer
+from resilience.core.hedge import Racer, longest_call
 from resilience.core.histogram import bin_of
 from tests.seeds import over_seeds
 
@@ -130,4 +130,4 @@ def test_nonsense_is_refused_by_name(settings, name):
     (0.5, 2, 2.0, 2.5), (0.5, 4, 2.0, 3.5), (5.0, 2, 2.0, 4.0), (None, 3, 2.0, 6.0), (0.5, 2, 0.25, 0.5),
     (0.5, 2, math.inf, math.inf), (None, 2, math.inf, math.inf), (0.5, 3, 0.0, 0.0)])
 def test_how_long_a_call_takes_whose_attempts_may_run_at_once(delay, attempts, seconds, longest):
-    assert longest == Hedge(idempotent=True, delay=delay, attempts=attempts).longest(seconds)
+    assert longest == longest_call(Hedge(idempotent=True, delay=delay, attempts=attempts), seconds)

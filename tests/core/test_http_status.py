@@ -7,7 +7,8 @@ import random
 import pytest
 
 from resilience import ConfigError, FailureRules, HttpStatus, Verdict, http_status
-from resilience.core.http_status import GRPC, codes_of, is_called_status, is_code, status_of
+from resilience.core.failure_rules import status_rule
+from resilience.core.http_status import GRPC, codes_of, is_called_status, is_code, judge_of, status_of, verdicts_of
 from tests.seeds import over_seeds
 
 
@@ -37,7 +38,7 @@ def test_what_is_no_code_is_refused_with_what_is(wrong):
 
 
 def test_the_special_word_beats_the_general_one():
-    verdicts = http_status(failed=("5xx", 429, "430-440"), busy=("4xx", 435), caller_fault=(404, 501)).verdicts()
+    verdicts = verdicts_of(http_status(failed=("5xx", 429, "430-440"), busy=("4xx", 435), caller_fault=(404, 501)))
     assert {429: Verdict.FAILED, 404: Verdict.CALLER_FAULT, 403: Verdict.BUSY, 500: Verdict.FAILED,
             501: Verdict.CALLER_FAULT, 434: Verdict.FAILED, 435: Verdict.BUSY} == {
         code: verdicts[code] for code in (429, 404, 403, 500, 501, 434, 435)}
@@ -50,16 +51,16 @@ def test_the_special_word_beats_the_general_one():
     ({"caller_fault": "5xx"}, 502, Verdict.CALLER_FAULT), ({"failed": 503, "busy": 503}, 503, Verdict.BUSY),
     ({"busy": 503, "caller_fault": 503}, 503, Verdict.CALLER_FAULT)])
 def test_of_two_words_that_are_as_special_the_one_that_somebody_wrote_counts(said, code, verdict):
-    assert verdict is http_status(**said).verdicts()[code]
+    assert verdict is verdicts_of(http_status(**said))[code]
 
 
 def test_codes_among_busy_and_caller_faults_add_to_the_rule():
     rules = FailureRules(status="5xx", busy=(408,), caller_faults=("404", KeyError))
-    verdicts = rules.statuses.verdicts()
+    verdicts = verdicts_of(status_rule(rules))
     assert (Verdict.BUSY, Verdict.BUSY, Verdict.CALLER_FAULT) == tuple(verdicts[code] for code in (408, 429, 404))
-    assert FailureRules().statuses is None
+    assert status_rule(FailureRules()) is None
     assert {404: Verdict.CALLER_FAULT} == {code: verdict for code, verdict in
-                                           FailureRules(caller_faults=404).statuses.verdicts().items() if code == 404}
+                                           verdicts_of(status_rule(FailureRules(caller_faults=404))).items() if code == 404}
 
 
 class Has:
@@ -119,7 +120,7 @@ def test_which_attribute_holds_the_status_of_an_answer(what, is_called):
 def test_a_code_that_is_busy_when_asked_is_so_if_the_answer_says_retry_after_and_it_would_count_as_failed(status, asked, verdict):
     rule = http_status(caller_fault=(404, 504), busy_when_asked=(503, 504))
     answer = Has(status=status, headers={"retry-after": "2"} if asked else {})
-    assert verdict is rule.judge()(answer, status, rule.verdicts())
+    assert verdict is judge_of(rule)(answer, status, verdicts_of(rule))
 
 
 def test_codes_come_in_any_iterable_and_a_range_may_be_one_code_long():

@@ -9,7 +9,7 @@ import pytest
 from resilience.core.callbacks import GIVE_PLAIN
 from resilience.core.outcome import BUSY, CANCELLED, FAILURE, IGNORED, REJECTED, SUCCESS, TIMEOUT
 from resilience.core.rate_cost import units
-from resilience.core.rate_limit import RateLimit
+from resilience.core.rate_limit import RateLimit, has_cost, is_written_out
 from resilience.core.rate_limiter import RateLimiter
 from resilience.engine.cost_account import CostAccount
 from resilience.errors import ConfigError, RateLimitedError
@@ -314,11 +314,11 @@ def test_a_cost_is_a_number_or_callable(said):
         RateLimit(10, cost=said)
 
 
-@pytest.mark.parametrize(("settings", "has_cost"), [
+@pytest.mark.parametrize(("settings", "with_cost"), [
     ({}, False), ({"cost": 1.0}, False), ({"cost": 2}, True), ({"cost": 0}, True), ({"cost": len}, True), ({"true_cost": len}, True)])
-def test_calls_of_a_limit_have_a_cost_if_they_do_not_all_cost_one(settings, has_cost):
+def test_calls_of_a_limit_have_a_cost_if_they_do_not_all_cost_one(settings, with_cost):
     limit = RateLimit(10, **settings)
-    assert (limit.has_cost, limit.is_written_out) == (has_cost, not has_cost)
+    assert (has_cost(limit), is_written_out(limit)) == (with_cost, not with_cost)
 
 
 def test_limits_with_the_same_cost_are_equal():
@@ -339,7 +339,7 @@ def test_threads_that_book_and_settle_at_once_lose_no_unit():
             costs.charge(booking, SUCCESS, step % 3, 0.0)
 
     hammer(work, threads=8)
-    spent = costs.limiter.pace.tat / config.emission_interval
+    spent = costs.limiter.pace.tat / (config.per / config.calls)
     assert spent == pytest.approx(round(spent), abs=1e-3)
     assert 0 < spent <= 1600 * 2
 

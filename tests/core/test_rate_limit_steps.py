@@ -184,8 +184,6 @@ def test_the_number_for_compiled_wrappers_leads_keyed_calls_here_and_grows_with_
     assert (1.0 + 0.5e-6, float("-inf")) == (limiter.burst_tolerance, keyed.burst_tolerance)
     limiter.configure(attrs.evolve(rate, burst=3, max_wait=1.0), 0.0)
     assert (1.0 + 0.5e-6, 0.5) == (limiter.burst_tolerance, limiter.emission_interval)
-    assert (0.5, 2.0, 0.0) == (rate.emission_interval, rate.burst_tolerance, RateLimit(3, burst=1).burst_tolerance)
-    assert 9.0 == RateLimit(10, per=10.0).burst_tolerance
 
 
 def test_a_waiter_is_not_woken_by_its_own_look_but_the_others_are():

@@ -3,7 +3,7 @@
 import random
 import threading
 
-from resilience.core.reentrance import MET, Guard
+from resilience.core.reentrance import MET, ReentryGuard
 from tests.core.hammer import hammer
 from tests.interrupts import interrupted
 
@@ -14,7 +14,7 @@ def test_work_is_done_at_once_and_its_news_are_told_when_the_lock_is_free():
     def tell(news):
         heard.append((news, guard.ask(lambda: None)))  # not MET: nobody is at work
 
-    guard = Guard(tell)
+    guard = ReentryGuard(tell)
     guard.do(lambda a, b: a + b, 1, 2)
     assert "asked" == guard.ask(lambda: "asked")
     guard.do(lambda: None)  # no news
@@ -32,7 +32,7 @@ def test_who_meets_himself_at_work_puts_off_what_he_does_and_is_told_when_he_ask
         done.append("outer")
         return "news of the outer"
 
-    guard = Guard(heard.append)
+    guard = ReentryGuard(heard.append)
     guard.do(outer)
 
     assert [MET, "outer", "late"] == done
@@ -40,7 +40,7 @@ def test_who_meets_himself_at_work_puts_off_what_he_does_and_is_told_when_he_ask
 
 
 def test_what_was_put_off_by_work_that_fails_is_done_by_the_next_who_comes():
-    done, guard = [], Guard()
+    done, guard = [], ReentryGuard()
 
     def fails():
         guard.do(done.append, "late")
@@ -58,7 +58,7 @@ def test_what_was_put_off_by_work_that_fails_is_done_by_the_next_who_comes():
 
 
 def test_what_is_put_off_by_what_was_put_off_is_done_too():
-    done, guard = [], Guard()
+    done, guard = [], ReentryGuard()
 
     def work(depth):
         if depth:
@@ -73,7 +73,7 @@ def test_an_interrupt_anywhere_leaves_the_guard_free_and_loses_nothing_that_was_
     made = []
 
     def work():
-        guard, done = Guard(), []
+        guard, done = ReentryGuard(), []
         made[:] = [guard, done]
 
         def outer():
@@ -97,7 +97,7 @@ def test_an_interrupt_anywhere_leaves_the_guard_free_and_loses_nothing_that_was_
 
 
 def test_several_threads_do_each_piece_once_and_one_at_a_time():
-    guard, counts = Guard(), {"inside": 0, "done": 0}
+    guard, counts = ReentryGuard(), {"inside": 0, "done": 0}
 
     def piece():
         counts["inside"] += 1
@@ -119,7 +119,7 @@ def test_several_threads_do_each_piece_once_and_one_at_a_time():
 
 
 def test_renewed_in_a_child_it_is_free_whatever_its_parents_threads_did():
-    guard, done = Guard(), []
+    guard, done = ReentryGuard(), []
 
     def outer():
         guard.do(done.append, "the parent's")

@@ -4,7 +4,7 @@ from resilience.core.sharing import shared
 
 
 def test_of_values_that_are_equal_the_first_stands_for_all():
-    first, second = frozenset({"timeout", "retry"}), frozenset({"timeout", "retry"})
+    first, second = frozenset({"timeout", "a test"}), frozenset({"timeout", "a test"})
     assert first is not second
     assert shared(first) is first
     assert shared(second) is first

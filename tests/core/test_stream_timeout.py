@@ -5,7 +5,7 @@ from math import inf
 import pytest
 
 from resilience import ConfigError, StreamTimeout
-from resilience.core.stream_timeout import StreamMeter
+from resilience.core.stream_timeout import StreamMeter, longest_until
 
 
 def meter(**fields):
@@ -102,7 +102,7 @@ def test_progress_may_be_named():
     ({"first_item": 10.0, "between_items": 2.0, "total": 11.0}, 3, 11.0),
     ({"first_item": 10.0, "between_items": 2.0, "total": 100.0}, 2, 12.0), ({"min_rate": 1.0}, 1, inf)])
 def test_how_long_so_many_items_may_take(fields, items, longest):
-    assert StreamTimeout(**fields).longest(items) == longest
+    assert longest_until(StreamTimeout(**fields), items) == longest
 
 
 def test_what_comes_as_a_window_of_too_little_ends_is_too_late():

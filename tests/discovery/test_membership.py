@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from resilience.discovery import Instance, Listing
-from resilience.discovery.membership import HOLD_S, SAY_AGAIN_S, Membership, Verdict, pause_s
+from resilience.discovery.instance import table_of
+from resilience.discovery.membership import HOLD_S, SAY_AGAIN_S, ListVerdict, Membership, pause_s
 from resilience.discovery.source import MAX_INSTANCES
 from tests.seeds import over_seeds
 
@@ -100,7 +101,7 @@ def test_random_histories_of_answers_do_to_the_set_what_a_plain_model_says(seed:
         assert model.set == members.instances
         assert members.is_known == bool(model.set)
         assert members.age_s(now) == pytest.approx(None if model.listed_at is None else now - model.listed_at)
-    assert seed < 149 or {*(each.value for each in Verdict), "held"} == SEEN
+    assert seed < 149 or {*(each.value for each in ListVerdict), "held"} == SEEN
 
 
 def test_a_list_that_is_too_long_is_refused_whole_and_not_read_to_its_end() -> None:
@@ -115,7 +116,7 @@ def test_a_list_that_is_too_long_is_refused_whole_and_not_read_to_its_end() -> N
     members = Membership()
     members.take(members.judge(Listing.of([URLS[0]]), 0.0), 0.0)
     update = members.judge(Listing.of(entries()), 0.0)
-    assert (Verdict.REFUSED, f"it lists more than {MAX_INSTANCES} instances") == (update.verdict, update.trouble)
+    assert (ListVerdict.REFUSED, f"it lists more than {MAX_INSTANCES} instances") == (update.verdict, update.trouble)
     assert [URLS[0]] == [each.url for each in update.instances.values()]
     assert MAX_INSTANCES < read < MAX_INSTANCES + 10
 
@@ -135,7 +136,7 @@ def test_an_entry_with_a_mistake_is_left_out_and_told_of_once(entry: Any, why: s
     assert why in update.mistakes[0]
     members.take(update, 0.0)
     again = members.judge(Listing.of([URLS[1], entry, URLS[2]]), 0.0)
-    assert (Verdict.SAME, ()) == (again.verdict, again.mistakes)
+    assert (ListVerdict.SAME, ()) == (again.verdict, again.mistakes)
 
 
 def test_what_a_registry_that_has_restarted_does_not_list_yet_stays_until_all_have_had_the_time_to_register() -> None:
@@ -169,7 +170,7 @@ def test_what_is_missing_on_purpose_goes_at_once(listing: Listing) -> None:
 
 def test_what_an_instance_says_is_what_it_is_read_from() -> None:
     for said in ({"url": URLS[0]}, {"url": "https://a.example/v1", "weight": 2.5, "zone": "b", "priority": 3, "server_name": "c:8443"}):
-        assert said == Instance.of(said).said()
+        assert said == table_of(Instance.of(said))
     assert ["10.0.0.1:80", "a.example:443/v1", "[::1]:9"] == [
         Instance(url=url).name for url in (URLS[0], "https://a.example/v1", "http://[::1]:9")]
 

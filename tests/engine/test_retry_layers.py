@@ -19,6 +19,7 @@ from resilience import (
     retried_by,
     retry,
 )
+from resilience.core.retry import total_limit
 from resilience.testing import ManualClock
 from tests.interrupts import interrupted
 
@@ -240,10 +241,10 @@ def test_a_busy_target_has_a_base_a_cap_and_a_price_of_its_own(registry):
 
 def test_a_total_bound_follows_from_the_settings_and_the_note_says_so(registry, clock):
     policy = Retry(attempts=3, base=1.0, max_delay=2.0, jitter="none")
-    assert 2 * 2.0 + 3 * 10.0 == policy.total_limit(None)
-    assert 2 * 20.0 + 3 * 20.0 == Retry(max_delay=20.0).total_limit(None)
-    assert 4.0 + 3 * 0.5 == policy.total_limit(0.5)
-    assert 7.0 == Retry(time_limit=7.0).total_limit(0.5)
+    assert 2 * 2.0 + 3 * 10.0 == total_limit(policy, None)
+    assert 2 * 20.0 + 3 * 20.0 == total_limit(Retry(max_delay=20.0), None)
+    assert 4.0 + 3 * 0.5 == total_limit(policy, 0.5)
+    assert 7.0 == total_limit(Retry(time_limit=7.0), 0.5)
 
     @command(key="k", registry=registry, timeout=None, retry=policy)
     def call():

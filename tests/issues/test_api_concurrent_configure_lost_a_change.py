@@ -2,22 +2,23 @@
 
 import threading
 
-from resilience import Settings, command
+from resilience import command
+from resilience.commands import internals
 
 
 def test_changes_of_different_settings_at_once_are_both_kept(registry, monkeypatch):
     call = command(key="k", registry=registry, timeout=1.0)(len)
     other = threading.Thread(target=lambda: call.resilience.configure(max_concurrent=3))
 
-    changed = Settings.changed
+    settings_with = internals.settings_with
 
     def change(settings, **changes):
         if other.ident is None:  # between reading what is in force and writing what shall be
             other.start()
             other.join(0.05)
-        return changed(settings, **changes)
+        return settings_with(settings, **changes)
 
-    monkeypatch.setattr(Settings, "changed", change)
+    monkeypatch.setattr(internals, "settings_with", change)
     call.resilience.configure(timeout=0.5)
     other.join(10)
 

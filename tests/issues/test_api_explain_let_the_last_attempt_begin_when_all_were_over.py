@@ -10,6 +10,7 @@ import random
 import pytest
 
 from resilience import Bulkhead, Failover, Pipeline, Registry, Retry, Timeout, explain
+from resilience.core.retry import next_delay
 
 
 def told(*policies):
@@ -41,7 +42,7 @@ def simulated(retry, targets, wait, timeout):
         for _ in range(targets):
             begins, now = now, now + wait + timeout
         attempt += 1
-        nexts = [retry.next(attempt, delay, now, 1.0, asked if busy else min(asked, retry.max_delay) if asked else None, busy=busy,
+        nexts = [next_delay(retry, attempt, delay, now, 1.0, asked if busy else min(asked, retry.max_delay) if asked else None, busy=busy,
                             timeout=targets * timeout, waits=targets * wait)[0] for busy in (False, True)]
         left = [each for each in nexts if each is not None]
         if not left:

@@ -3,18 +3,19 @@
 import itertools
 import linecache
 
+from resilience import Failover, Fallback
 from resilience.engine.compiler import plain_way, spec_of
 from resilience.engine.site import Site
 from resilience.engine.wrapper_spec import Flavour
 from resilience.policies.order import KITS
+from tests.testing.test_frozen_clock import EVERYTHING
 
-VALUES = {"fallback": lambda kit: kit.policy(print), "rate_limit": lambda kit: kit.policy(5),
-          "hedge": lambda kit: kit.policy(idempotent=True), "stream_timeout": lambda kit: kit.policy(total=1.0),
-          "failover": lambda kit: kit.policy(("eu", "us"))}
+VALUES = {**EVERYTHING, "failover": Failover(("eu", "us"))}
 
 
 def specs():
-    policies = {kit: VALUES.get(kit.name, lambda kit: kit.policy())(kit) for kit in KITS if kit.name != "max_concurrent"}
+    policies = {kit: kit.meant(VALUES[kit.name]) if kit.setting else Fallback(print) for kit in KITS
+                if kit.name != "max_concurrent"}
     for flavour, *chosen in itertools.product(Flavour, *[(False, True)] * len(policies)):
         chain = {kit: policies[kit] for kit, wanted in zip(policies, chosen, strict=True) if wanted}
         site = Site(fn=print, flavour=flavour, chain=chain, runtime=None, accounting=None, fall_back=None)

@@ -71,7 +71,7 @@ def test_the_watch_goes_on_after_what_cannot_be_read(registry, tmp_path):
     registry.subscribe(ConfigurationRejected, rejected.append)
     configuration = configure(file, registry=registry, environ={})
     file.write_text("x = " + "9" * 5000)
-    configuration.changed()
+    configuration._applied.changed()
     assert 1 == len(rejected)
 
 
@@ -79,6 +79,6 @@ def test_the_watch_goes_on_whatever_happens(registry, tmp_path, monkeypatch, cap
     file = tmp_path / "resilience.toml"
     file.write_text("")
     configuration = configure(file, registry=registry, environ={})
-    monkeypatch.setattr("resilience.config.configuration._read", lambda *_: 1 / 0)
-    configuration.changed()
+    monkeypatch.setattr("resilience.config.applied_source._read", lambda *_: 1 / 0)
+    configuration._applied.changed()
     assert [True] == ["could not be read" in record.message for record in caplog.records]

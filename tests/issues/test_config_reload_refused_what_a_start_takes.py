@@ -60,7 +60,7 @@ def _module(tmp_path, monkeypatch):
 
 def reloaded(configuration, tables):
     """Reload a configuration with other *tables*; the mistakes."""
-    configuration._source = tables
+    configuration._applied._source = tables
     try:
         configuration.reload()
     except ConfigFileError as error:

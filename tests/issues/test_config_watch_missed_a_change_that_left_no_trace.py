@@ -100,31 +100,31 @@ def test_a_change_that_leaves_the_status_as_it_was_is_seen_all_the_same_within_t
 
 def test_a_change_that_takes_back_what_reload_has_read_is_seen(file, registry, handle):
     configuration = configure(file, registry=registry, environ={})
-    configuration._watcher = watcher = Watcher(file, configuration)  # whose looks this test does itself
+    configuration._applied._watcher = watcher = Watcher(file, configuration._applied)  # whose looks this test does itself
     file.write_text(NEW)
     configuration.reload()
     file.write_text(OLD)
     assert 3.0 == handle.settings.timeout
     assert any(looked(watcher._file))
-    configuration.changed()
+    configuration._applied.changed()
     assert 2.0 == handle.settings.timeout
 
 
 def test_the_repair_of_what_reload_has_refused_is_seen(file, registry, handle):
     configuration = configure(file, registry=registry, environ={})
-    configuration._watcher = watcher = Watcher(file, configuration)
+    configuration._applied._watcher = watcher = Watcher(file, configuration._applied)
     file.write_text("[defaults]\ntimeout = -1\n")
     with pytest.raises(ConfigFileError):
         configuration.reload()
     file.write_text(OLD)
     assert any(looked(watcher._file))
-    configuration.changed()
+    configuration._applied.changed()
     assert ((), 2.0) == (configuration.mistakes, handle.settings.timeout)
 
 
 def test_what_reload_has_read_is_not_applied_once_more(file, registry):
     configuration, applied = configure(file, registry=registry, environ={}), []
-    configuration._watcher = watcher = Watcher(file, configuration)
+    configuration._applied._watcher = watcher = Watcher(file, configuration._applied)
     registry.subscribe(ConfigurationApplied, applied.append)
     file.write_text(NEW)
     configuration.reload()
@@ -134,15 +134,15 @@ def test_what_reload_has_read_is_not_applied_once_more(file, registry):
 
 def test_what_is_applied_is_what_was_looked_at_though_the_next_write_has_begun(file, registry, handle):
     configuration = configure(file, registry=registry, environ={})
-    configuration._watcher = watcher = Watcher(file, configuration)
+    configuration._applied._watcher = watcher = Watcher(file, configuration._applied)
     file.write_text(NEW)
     assert [False, True] == looked(watcher._file, 2)
     file.write_text("")  # an empty file would take all settings back
-    configuration.changed()
+    configuration._applied.changed()
     assert 3.0 == handle.settings.timeout
     file.write_text("[defaults]\ntimeout = 4.0\n")
     assert any(looked(watcher._file))
-    configuration.changed()
+    configuration._applied.changed()
     assert 4.0 == handle.settings.timeout
 
 
@@ -173,23 +173,23 @@ def test_a_child_forked_between_the_look_and_the_reload_hears_of_the_change_too(
 def test_a_file_that_is_gone_or_a_directory_is_told_without_a_line_and_seen_when_it_is_back(
         file, registry, handle, spoil, message):
     configuration = configure(file, registry=registry, environ={})
-    configuration._watcher = watcher = Watcher(file, configuration)
+    configuration._applied._watcher = watcher = Watcher(file, configuration._applied)
     spoil(file)
     assert any(looked(watcher._file))
-    configuration.changed()
+    configuration._applied.changed()
     assert [f"{file}: {message}"] == [str(mistake) for mistake in configuration.mistakes]
     assert 2.0 == handle.settings.timeout
     if file.exists():
         file.rmdir()
     file.write_text(NEW)
     assert any(looked(watcher._file))
-    configuration.changed()
+    configuration._applied.changed()
     assert ((), 3.0) == (configuration.mistakes, handle.settings.timeout)
 
 
 def test_a_lost_permission_is_told_and_seen_when_it_is_back(file, registry, handle, monkeypatch):
     configuration, read = configure(file, registry=registry, environ={}), type(file).read_bytes
-    configuration._watcher = watcher = Watcher(file, configuration)
+    configuration._applied._watcher = watcher = Watcher(file, configuration._applied)
 
     def refuse(path):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
@@ -197,12 +197,12 @@ def test_a_lost_permission_is_told_and_seen_when_it_is_back(file, registry, hand
     monkeypatch.setattr(type(file), "read_bytes", refuse)  # the superuser's permission cannot be taken
     file.chmod(0)
     assert any(looked(watcher._file))
-    configuration.changed()
+    configuration._applied.changed()
     assert [f"{file}: cannot be read: Permission denied"] == [str(mistake) for mistake in configuration.mistakes]
     monkeypatch.setattr(type(file), "read_bytes", read)
     file.chmod(0o600)
     assert any(looked(watcher._file))
-    configuration.changed()
+    configuration._applied.changed()
     assert ((), 2.0) == (configuration.mistakes, handle.settings.timeout)
 
 
@@ -210,10 +210,10 @@ def test_a_lost_permission_is_told_and_seen_when_it_is_back(file, registry, hand
     b"\xef\xbb\xbf" + NEW.encode(), NEW.replace("\n", "\r\n").encode()], ids=["byte order mark", "CRLF"])
 def test_a_content_as_other_editors_write_it_is_applied(file, registry, handle, content):
     configuration = configure(file, registry=registry, environ={})
-    configuration._watcher = watcher = Watcher(file, configuration)
+    configuration._applied._watcher = watcher = Watcher(file, configuration._applied)
     file.write_bytes(content)
     assert any(looked(watcher._file))
-    configuration.changed()
+    configuration._applied.changed()
     assert 3.0 == handle.settings.timeout
 
 
@@ -235,13 +235,13 @@ def test_a_relative_path_leads_to_the_same_file_after_the_process_has_changed_it
     monkeypatch.chdir(file.parent)
     configuration = configure(file.name, registry=registry, environ={})
     if watched:
-        configuration._watcher = watcher = Watcher(configuration._path, configuration)
+        configuration._applied._watcher = watcher = Watcher(configuration._applied._path, configuration._applied)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     file.write_text(NEW)
     if watched:
         assert any(looked(watcher._file))
-        configuration.changed()
+        configuration._applied.changed()
     else:
         configuration.reload()
     assert 3.0 == handle.settings.timeout

@@ -13,7 +13,7 @@ import pytest
 
 from resilience.discovery import Instance, Listing
 from resilience.discovery.eureka_registry import listing_of
-from resilience.discovery.membership import Membership, Verdict
+from resilience.discovery.membership import ListVerdict, Membership
 
 URL = "http://10.0.0.1:8080"
 
@@ -28,7 +28,7 @@ def test_what_has_registered_last_at_an_address_is_the_instance() -> None:
     for some in permutations([said("a", 9_000, weight="1"), said("b", 10_000, weight="2"), said("c", 11_000, weight="3")]):
         listing = listing_of(some, secure=False, by_host_name=False)
         assert Listing((Instance(url=URL, weight=3.0),), is_leased=True) == listing
-        assert Verdict.CHANGED is Membership().judge(listing, 0.0).verdict
+        assert ListVerdict.CHANGED is Membership().judge(listing, 0.0).verdict
 
 
 @pytest.mark.parametrize("status", ["STARTING", "DOWN", "OUT_OF_SERVICE"])
@@ -52,11 +52,11 @@ def test_of_instances_that_do_not_say_when_they_registered_one_that_is_up_counts
 def test_a_list_of_instances_that_enter_themselves_is_not_refused_because_some_are_there_more_than_once() -> None:
     some = Instance(url=URL), Instance(url=URL), Instance(url=URL, weight=2.0)
     update = Membership().judge(Listing(some, is_leased=True), 0.0)
-    assert Verdict.CHANGED is update.verdict
+    assert ListVerdict.CHANGED is update.verdict
     assert {"10.0.0.1:8080": Instance(url=URL)} == update.instances
     assert ("10.0.0.1:8080 is there twice; give it a weight instead",) == update.mistakes
     assert () == Membership().judge(Listing(some[:2], is_leased=True), 0.0).mistakes
 
 
 def test_a_list_that_somebody_has_written_is_refused_if_most_of_it_is_the_same() -> None:
-    assert Verdict.REFUSED is Membership().judge(Listing((Instance(url=URL),) * 3), 0.0).verdict
+    assert ListVerdict.REFUSED is Membership().judge(Listing((Instance(url=URL),) * 3), 0.0).verdict

@@ -7,7 +7,7 @@ import pytest
 from grpc.aio import AioRpcError, Metadata
 
 from resilience import BulkheadFullError, Ending, Verdict
-from resilience.core.http_status import HttpStatus, status_of
+from resilience.core.http_status import HttpStatus, judge_of, status_of, verdicts_of
 from resilience.core.retry_after import asked_for
 from resilience.core.vendor_errors import as_vendor_error
 from resilience.gateway.messages.grpc_status import refusal
@@ -22,7 +22,7 @@ def test_the_gateways_pushback_is_understood_and_makes_its_refusal_busy():
     rule = FAILURES.status
     assert isinstance(rule, HttpStatus)
     assert None is FAILURES.judge(Ending(error=error))
-    assert Verdict.BUSY is rule.judge()(error, status_of(error), rule.verdicts())
+    assert Verdict.BUSY is judge_of(rule)(error, status_of(error), verdicts_of(rule))
 
 
 @pytest.mark.parametrize("kind", [GuardRpcError, AioGuardRpcError])

@@ -161,7 +161,7 @@ def test_a_configuration(registry, how, tmp_path):
     file.write_text("[defaults]\ntimeout = 4.0\n")
     configuration.reload()
     assert 4.0 == work.resilience.settings.timeout
-    assert configuration._watcher._thread.is_alive()
+    assert configuration._applied._watcher._thread.is_alive()
     configuration.close()
     assert not hasattr(json.dumps, "resilience")
     assert 1.0 == work.resilience.settings.timeout

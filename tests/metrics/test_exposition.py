@@ -52,7 +52,7 @@ def test_the_text_is_that_of_prometheus_client(accept, registry):
     text = Exposition(encode)
     for count in (0, 1, 30, 5):
         commands(registry, draw, count)
-        pieces = list(text.text(Collector(registry)))
+        pieces = list(text.text(registry))
         assert encode(Collector(registry)) == b"".join(pieces)
         assert [b""] * len(list(registry)) == pieces[:len(list(registry))]
         registry = Registry(clock=registry.clock)
@@ -67,7 +67,7 @@ def test_what_is_no_command_stands_there_too_and_each_head_once(accept, registry
         family = GaugeMetricFamily("further", "Of others.", labels=("number",))
         family.add_metric([str(number)], number)
         export_further(registry, lambda family=family: [family])
-    found = b"".join(Exposition(encode).text(Collector(registry)))
+    found = b"".join(Exposition(encode).text(registry))
     assert encode(Collector(registry)) == found
     assert (1, 2) == (found.count(b"# TYPE further gauge"), found.count(b"further{"))
 
@@ -84,10 +84,10 @@ def test_forms_are_remembered_and_not_without_end(registry, monkeypatch):
     text = Exposition(counted)
     commands(registry, random.Random(1), 40)
     for _ in range(2):
-        assert encode(Collector(registry)) == b"".join(text.text(Collector(registry)))
+        assert encode(Collector(registry)) == b"".join(text.text(registry))
     monkeypatch.setattr(exposition, "_MOST", 256)
-    list(text.text(Collector(registry)))
+    list(text.text(registry))
     before = len(written)
-    list(text.text(Collector(registry)))
+    list(text.text(registry))
     heads = len(list(Collector(registry).describe()))
     assert heads == len(written) - before  # nothing but heads is written anew

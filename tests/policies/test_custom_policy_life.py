@@ -230,7 +230,7 @@ open({str(file)!r}, "wb").write(cloudpickle.dumps(work))
 
 
 @pytest.mark.parametrize("name", [
-    "Ünï", "_x", "Room", "class", "a-b", "", "shadow", "slots", "more", "pool", "isolation", "changed", "has_fallback",
+    "Ünï", "_x", "Room", "class", "a-b", "", "shadow", "more", "pool", "isolation", "has_fallback",
     "key", "semaphore", "thread_pool"])
 def test_a_name_that_means_something_else_is_refused(name):
     with pytest.raises(ConfigError, match="name"):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import attrs
 
 from resilience.core.budget import Budget, RetryBudget
-from resilience.core.retry import Retry
+from resilience.core.retry import Retry, next_delay
 
 from .gateways import ObservedRequest, SimulatedGateway
 from .world import Slice, World
@@ -68,7 +68,7 @@ class Users:
             return None
         if self._budget is not None and not self._budget.withdraw(world.now()):
             return None
-        return retry.after(attempt, 0.0, 0.0, world.random())
+        return next_delay(retry, attempt, 0.0, 0.0, world.random())[0]
 
 
 class _Request:

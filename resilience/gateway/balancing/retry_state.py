@@ -29,7 +29,7 @@ import attrs
 from ...core.budget import Budget, RetryBudget
 from ...core.checks import flag, number
 from ...core.http_status import as_codes, codes_checked, codes_of
-from ...core.retry import Retry, budget_or_none
+from ...core.retry import Retry, budget_or_none, next_delay
 from ...errors import ConfigError
 from .endpoint_state import EndpointState
 
@@ -216,4 +216,4 @@ class RetryState:
                 return asked if asked <= repetition.max_delay else None
         elif self._here >= repetition.per_endpoint or ending is Ending.LATE:
             return None
-        return delays.after(self._here, 0.0, 0.0, u)
+        return next_delay(delays, self._here, 0.0, 0.0, u)[0]

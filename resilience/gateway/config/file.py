@@ -16,6 +16,7 @@ import attrs
 
 from ...config import Document
 from ...config.hints import unknown
+from ...config.mistakes import mistake_at
 from ...errors import ConfigError
 from ..logs.log_writer import folder_trouble
 from .addresses import is_shared
@@ -214,10 +215,10 @@ def read_for_start(document: Document) -> GatewayConfig:
         trouble = None if keep is None else folder_trouble(os.path.dirname(os.path.realpath(keep)))
         if trouble is not None:
             place = document.place(("services", name, "source", "keep"))
-            _log.warning("%s", place.mistake(f"{trouble}, so that no list is kept"))
+            _log.warning("%s", mistake_at(place, f"{trouble}, so that no list is kept"))
     for name in _without_use(config):
         place = document.place(("filters", name))
-        _log.warning("%s", place.mistake("no route has this filter, so that it does nothing"))
+        _log.warning("%s", mistake_at(place, "no route has this filter, so that it does nothing"))
     return config
 
 

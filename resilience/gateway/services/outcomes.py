@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ...core.failover import RestTerm
-from ...core.http_status import HttpStatus
+from ...core.http_status import HttpStatus, judge_of, verdicts_of
 from ...core.retry_after import asked_for
 from ...core.verdict import Verdict
 from ...errors import CallTimeoutError, DeadlineExceededError, RejectedError
@@ -56,7 +56,7 @@ class Outcomes:
             clock: Seconds.
         """
         self._name, self._usual_s, self._clock = name, usual_s, clock
-        self._verdicts, self._judge = rule.verdicts(), rule.judge()
+        self._verdicts, self._judge = verdicts_of(rule), judge_of(rule)
         self.statuses = frozenset(self._verdicts)
 
     def verdict_of(self, error: UpstreamStatusError) -> Verdict:

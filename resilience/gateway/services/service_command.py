@@ -19,14 +19,15 @@ from ...config.document import Document
 from ...config.layers import LIBRARY
 from ...config.mistakes import shown
 from ...config.structure import mistakes_in
-from ...core.bulkhead import Bulkhead
-from ...core.failure_rules import FailureRules
+from ...core.bulkhead import Bulkhead, most_at_once
+from ...core.failure_rules import FailureRules, status_rule
 from ...core.http_status import HttpStatus
 from ...core.setting_names import unknown_option
 from ...decorate.commands import command
 from ...errors import ConfigError
 from ...policies.failures import FAILURES
 from ...policies.order import kit_named, setting_kits
+from ...policies.settings import settings_with
 from ...registry import Registry
 from ..messages.exchange import Exchange, IgnoredAnswerError, InvalidRequestError, LocalLimitError, Request
 from .replacing import in_place
@@ -115,7 +116,8 @@ def guarded(exchange: Exchanging, said: Mapping[str, Any], *, registry: Registry
 def statuses(said: Mapping[str, Any]) -> HttpStatus:
     """What the failure rules among the settings say of statuses."""
     rules = FAILURES.meant({**USUAL, **said}["failures"])
-    return HttpStatus((), (), ()) if rules is None or rules.statuses is None else rules.statuses
+    status = None if rules is None else status_rule(rules)
+    return HttpStatus((), (), ()) if status is None else status
 
 
 def suited(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -145,7 +147,7 @@ def limit_of(said: Mapping[str, Any]) -> float:
     if said.get("adaptive_limit") is not None:
         return inf
     limit = said.get("max_concurrent", USUAL["max_concurrent"])
-    limit = limit.max_concurrent if isinstance(limit, Bulkhead) else limit
+    limit = most_at_once(limit)
     return inf if limit is None else float(limit)
 
 
@@ -217,7 +219,7 @@ def read(document: Document, *path: str, of_service: Iterable[str] = ()) -> dict
                **REFUSED}
     layer = layer_at(document, path, accepted(), refused, ("per",))  # the rest are settings of the command itself
     usual = {**USUAL, "max_concurrent": USUAL["max_concurrent"].max_concurrent}  # a number said is no wait
-    leaves = {**layer_of(default_settings().changed(**usual), LIBRARY), **layer}
+    leaves = {**layer_of(settings_with(default_settings(), **usual), LIBRARY), **layer}
     wrong = [f"{mistake.key}." for mistake in document.mistakes]
     found: dict[str, Any] = {} if per is None else {"per": per}
     for name in dict.fromkeys(leaf.partition(".")[0] for leaf in layer):

@@ -51,7 +51,7 @@ class MergedSettings:
     """What encoders show of a command's settings; see metrics.protocols."""
 
     timeout: float | None
-    slots: int | None
+    max_concurrent: int | None
     isolation: str
     breaker: Any
     cache: Any

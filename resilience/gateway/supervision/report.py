@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 from prometheus_client import Metric
 
 from ...commands.command import Command
+from ...core.bulkhead import most_at_once
 from ...metrics.protocols import Settings
 from ...metrics.snapshot import Snapshot
 
@@ -97,7 +98,7 @@ def _settings(settings: Settings) -> Report:
     breaker = settings.breaker
     return {
         "timeout": settings.timeout,
-        "slots": settings.slots,
+        "max_concurrent": most_at_once(settings.max_concurrent),
         "isolation": settings.isolation,
         "cache": True if settings.cache is not None else None,
         "fallback_max_concurrent": settings.fallback_max_concurrent,

@@ -64,7 +64,7 @@ async def test_settings_change_in_place_and_a_circuit_stays_open_whatever_is_cha
     service, _, registry = a_service(ONE, TWO, command={"breaker": breaker, "max_concurrent": 7})
     command = registry["s@10.0.0.1:80"]
     service = updated(service, attrs.evolve(service.config, command={"breaker": breaker, "max_concurrent": 9}))
-    assert (command, 9) == (registry["s@10.0.0.1:80"], command.settings.slots)
+    assert (command, 9) == (registry["s@10.0.0.1:80"], command.settings.max_concurrent)
     assert 18 == registry["s"].snapshot().max_concurrent
 
     registry["s"].force_open()
@@ -86,7 +86,7 @@ async def test_the_command_of_the_service_is_the_sum_and_passes_on_what_is_said_
     assert (5, 1, 14) == (snapshot.counts["success"], snapshot.counts["failure"], snapshot.max_concurrent)
     assert 6 == snapshot.latency.count
     whole.configure(max_concurrent=3)
-    assert [3, 3] == [registry[f"s@10.0.0.{number}:80"].settings.slots for number in (1, 2)]
+    assert [3, 3] == [registry[f"s@10.0.0.{number}:80"].settings.max_concurrent for number in (1, 2)]
     registry["s@10.0.0.1:80"].force_open()
     assert State.CLOSED is whole.state
     registry["s@10.0.0.2:80"].force_open()
