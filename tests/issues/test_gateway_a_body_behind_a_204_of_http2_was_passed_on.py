@@ -1,6 +1,6 @@
 """What came over HTTP/2 behind a head with status 204 or 304 was passed on as its body, which such an answer has not.
 
-The gateway's own front leaves it out. uvicorn fails the application for it, hypercorn closes the connection.
+The gateway's own front leaves it out; uvicorn fails the application for it.
 """
 
 from __future__ import annotations
