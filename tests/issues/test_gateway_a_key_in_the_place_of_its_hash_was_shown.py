@@ -1,0 +1,38 @@
+"""An API key that stood in the place of its hash, or of its ID, was shown by the message about it, and so in the log."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from resilience.config import Document
+from resilience.errors import ConfigError
+from resilience.gateway.config.file import read
+from resilience.gateway.filters.api_keys import ApiKey, keys_of
+
+_KEY = "billing.Kx5bS0m7mJ2oVw3uW1cQ"
+_FINE = {"id": "billing", "sha256": "0" * 64, "consumer": "billing"}
+_FILE = """
+[filters.keys]
+use = "api_keys"
+keys = [{entry}]
+[services.a]
+endpoints = ["http://127.0.0.1:1"]
+[[routes]]
+path = "/*"
+service = "a"
+"""
+
+
+@pytest.mark.parametrize("value", [_KEY, _KEY + "\n", "sha256:" + _KEY])
+@pytest.mark.parametrize("name", ["id", "sha256"])
+def test_no_message_shows_what_stands_there(name: str, value: str) -> None:
+    entry = {**_FINE, name: value}
+    lines = [f"{key} = {json.dumps(said)}" for key, said in entry.items()]
+    file = _FILE.format(entry="{" + ", ".join(lines) + "}")
+    for made in (lambda: ApiKey(**entry), lambda: keys_of("\n".join(["[[keys]]", *lines]).encode(), "keys.toml"),
+                 lambda: read(Document(file, "gateway.toml"))):
+        with pytest.raises(ConfigError) as caught:
+            made()
+        assert _KEY not in str(caught.value)
