@@ -80,7 +80,7 @@ class BodyChanges:
     """
 
     remove: tuple[str, ...] = attrs.field(default=(), validator=checked(_remove_mistake, each=True))
-    set: Mapping[str, Any] = attrs.field(factory=dict, validator=checked(_sets_mistake))
+    set: Mapping[str, Any] = attrs.field(factory=dict, validator=checked(_sets_mistake, is_shown=False))
 
     def apply(self) -> Callable[[Any, FilterContext], None]:
         """A function that changes a value in place.
