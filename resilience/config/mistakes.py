@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from ..core.url_credentials import masked
 from ..errors import ConfigError
 from .hints import in_toml
+from .secret_names import with_hidden_parameters
 
 _SHOWN: Final = 200  # characters of a value in a message
 _shortened: Final = reprlib.Repr()
@@ -36,7 +37,8 @@ class Place(NamedTuple):
 
     def mistake(self, message: str) -> Mistake:
         """The mistake at this place; a *message* of the code is put in the words of a file, and shows no password."""
-        return Mistake(self.file, self.line, self.key, _on_one_line(masked(in_toml(message, self.key))))
+        told = with_hidden_parameters(masked(in_toml(message, self.key)))
+        return Mistake(self.file, self.line, self.key, _on_one_line(told))
 
 
 class Mistake(NamedTuple):

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from resilience.config import Document
 from resilience.errors import ConfigError
 from resilience.gateway.config.effective import shown
+from resilience.gateway.config.file import read
 from resilience.gateway.filters.fields import Fields, header
 from resilience.gateway.format.body_filter import BodyChanges
 from resilience.gateway.format.header_filter import HeaderChanges
@@ -50,3 +52,11 @@ def test_a_mistake_in_the_settings_of_a_filter_does_not_show_the_others(make: An
     ("/items?token={?token}&page=2", "/items?token={?token}&page=2")])
 def test_a_secret_in_a_query_is_not_printed(value: str, said: str) -> None:
     assert {"tables": [{"url": said}]} == shown({"tables": [{"url": value}]})
+
+
+def test_a_secret_in_a_query_is_not_shown_by_a_mistake() -> None:
+    data = {"services": {"a": {"endpoints": [f"https://api.example/v1?api_key={_SECRET}"]}},
+            "routes": [{"path": "/*", "service": "a"}]}
+    with pytest.raises(ConfigError, match=r"not 'https://api.example/v1\?api_key=\(hidden\)'$") as caught:
+        read(Document.of(data, "gateway.toml"))
+    assert _SECRET not in str(caught.value)

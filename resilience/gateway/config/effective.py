@@ -12,7 +12,7 @@ import attrs
 
 from ...config import Document
 from ...config.document import toml_key
-from ...config.secret_names import is_telling
+from ...config.secret_names import HIDDEN, is_telling, with_hidden_parameters
 from ...core.http_status import HttpStatus
 from ...policies.order import setting_kits
 from ..services.service_command import USUAL
@@ -22,9 +22,6 @@ from .registry import LISTENER_KEYS, RegistryConfig
 from .services import ServiceConfig
 
 _USER: Final = re.compile(r"(?<=://)[^/\s]*@")
-#: A parameter of a query in a URL or a path, but for a place that a composition fills in.
-_PARAMETER: Final = re.compile(r"([?&]([^=&#\s]+)=)(?!\{)[^&#\s]+")
-HIDDEN: Final = "(hidden)"
 #: Tables that are made of the settings of one class.
 _TABLES: Final = ("gateway", "admin", "process", "access_log", "tracing", "shedding", "shared", "identity")
 
@@ -38,12 +35,8 @@ def shown(value: Any, name: str = "") -> Any:
     if isinstance(value, str):
         if is_telling(name) and not value.startswith(("env:", "file:", "sha256:")):
             return HIDDEN
-        return _PARAMETER.sub(_without_secret, _USER.sub(f"{HIDDEN}@", value))
+        return with_hidden_parameters(_USER.sub(f"{HIDDEN}@", value))
     return value
-
-
-def _without_secret(parameter: re.Match[str]) -> str:
-    return f"{parameter[1]}{HIDDEN}" if is_telling(parameter[2]) else parameter[0]
 
 
 def lines(config: GatewayConfig, document: Document, *, workers: int | None = None) -> Iterator[str]:
