@@ -1,4 +1,4 @@
-"""An API key that stood in the place of its hash, or of its ID, was shown by the message about it, and so in the log."""
+"""An API key in the place of its hash, of its ID, or of all keys was shown by the message about it, and so in the log."""
 
 from __future__ import annotations
 
@@ -36,3 +36,10 @@ def test_no_message_shows_what_stands_there(name: str, value: str) -> None:
         with pytest.raises(ConfigError) as caught:
             made()
         assert _KEY not in str(caught.value)
+
+
+def test_a_key_in_the_place_of_all_keys_is_not_shown() -> None:
+    file = _FILE.replace("[{entry}]", json.dumps(_KEY))
+    with pytest.raises(ConfigError, match="must be a list, not a string") as caught:
+        read(Document(file, "gateway.toml"))
+    assert _KEY not in str(caught.value)
