@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from resilience.gateway.config.file import read
 from resilience.gateway.filters.api_keys import ApiKey, keys_of
 
 _KEY = "billing.Kx5bS0m7mJ2oVw3uW1cQ"
-_FINE = {"id": "billing", "sha256": "0" * 64, "consumer": "billing"}
+_FINE: dict[str, Any] = {"id": "billing", "sha256": "0" * 64, "consumer": "billing"}
 _FILE = """
 [filters.keys]
 use = "api_keys"
@@ -28,7 +29,7 @@ service = "a"
 @pytest.mark.parametrize("value", [_KEY, _KEY + "\n", "sha256:" + _KEY])
 @pytest.mark.parametrize("name", ["id", "sha256"])
 def test_no_message_shows_what_stands_there(name: str, value: str) -> None:
-    entry = {**_FINE, name: value}
+    entry: dict[str, Any] = {**_FINE, name: value}
     lines = [f"{key} = {json.dumps(said)}" for key, said in entry.items()]
     file = _FILE.format(entry="{" + ", ".join(lines) + "}")
     for made in (lambda: ApiKey(**entry), lambda: keys_of("\n".join(["[[keys]]", *lines]).encode(), "keys.toml"),
