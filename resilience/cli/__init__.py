@@ -111,10 +111,10 @@ def _gateway_arguments(one: argparse.ArgumentParser) -> None:
 
 
 def _gateway(options: argparse.Namespace) -> int:
+    sys.path.append("")  # filters are found where the gateway is started
     if options.print_config:
         return _print_config(options.config, options.workers)
     _go_on_at_signals()
-    sys.path.append("")  # filters are found where the gateway is started
     from resilience_dashboard import app as dashboard  # pyright: ignore[reportMissingImports]
 
     from ..gateway.admin.application import AdminApplication

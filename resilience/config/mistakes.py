@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from ..core.url_credentials import masked
 from ..errors import ConfigError
 from .hints import in_toml
+from .secret_names import with_hidden_parameters
 
 _SHOWN: Final = 200  # characters of a value in a message
 _shortened: Final = reprlib.Repr()
@@ -59,7 +60,8 @@ class Mistake(NamedTuple):
 
 def mistake_at(place: Place, message: str) -> Mistake:
     """The mistake at a *place*; a *message* of the code is put in the words of a file, and shows no password."""
-    return Mistake(place.file, place.line, place.key, _on_one_line(masked(in_toml(message, place.key))))
+    told = with_hidden_parameters(masked(in_toml(message, place.key)))
+    return Mistake(place.file, place.line, place.key, _on_one_line(told))
 
 
 class ConfigFileError(ConfigError):

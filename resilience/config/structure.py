@@ -189,7 +189,8 @@ def _odd(value: Any, wanted: Any) -> str | None:
 def told(value: Any, wanted: Any) -> str:
     """A *value* of another kind than what is *wanted*, for a message: by its kind, if it may be, or hold, a secret."""
     is_plain = isinstance(value, (bool, int, float)) if wanted is not str else isinstance(value, bool)
-    if is_plain or (isinstance(value, str) and not attrs.has(wanted) and not is_mapping(wanted)):
+    is_table = any(attrs.has(each) or is_mapping(each) for each in (wanted, *typing.get_args(wanted)))
+    if is_plain or (isinstance(value, str) and not is_table):
         return shown(value)
     return next((name for kind, name in _NAMES if isinstance(value, kind)), "") or shown(value)
 

@@ -57,8 +57,10 @@ class AsgiInbound:
             path = _below(path, scope["root_path"])
         # Servers add a Date and a Server of their own, whatever there is. granian does not; it alone sends files.
         self._adds = () if "http.response.pathsend" in scope.get("extensions", ()) else _ADDED_BY_SERVERS
+        # No part of the value (RFC 9110, 5.5); uvicorn with httptools leaves what stands behind it.
+        headers = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
         self.head = RequestHead(scope["method"], path, scope.get("query_string") or b"", scope["http_version"],
-                                scope["scheme"], scope["headers"], scope.get("client"), scope.get("server"))
+                                scope["scheme"], headers, scope.get("client"), scope.get("server"))
 
     async def receive(self) -> tuple[bytes, bool]:
         """See Inbound."""

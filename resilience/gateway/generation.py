@@ -235,9 +235,13 @@ async def _tell(problem: Problem, inbound: Inbound, observed: ObservedRequest | 
 
 
 def _note(error: Exception, observed: ObservedRequest | None) -> None:
-    """Note a failure of the gateway itself, which its server will answer, as such, and not as a client that left."""
-    if observed is not None and not observed.status and not isinstance(error, ClientGoneError):
-        observed.status, observed.refused = 500, reason_of(500)
+    """Note a failure of the gateway itself, which its server will answer, as such, and not as a client that left.
+
+    A whole answer that the server could not write, as of a filter that has given it a status that there is none of,
+    was not sent either.
+    """
+    if observed is not None and (observed.complete or not observed.status) and not isinstance(error, ClientGoneError):
+        observed.status, observed.refused, observed.sent, observed.complete = 500, reason_of(500), 0, False
 
 
 @attrs.frozen(eq=False)

@@ -17,6 +17,7 @@ from ...core.http_status import as_codes, codes_of
 from ...errors import ConfigError
 from ..messages.event_stream import ServerSentEvent
 from ..messages.json_pointer import MISSING, found, member_mistake, parsed
+from ..messages.json_text import value_mistake
 
 
 def _as_codes(value: Any) -> Any:
@@ -29,8 +30,8 @@ def _statuses(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
 
 
 def _pointers(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    for pointer in value or ():
-        mistake = member_mistake(pointer)
+    for pointer, wanted in (value or {}).items():
+        mistake = member_mistake(pointer) or value_mistake(wanted)
         if mistake is not None:
             raise ConfigError(f"{attribute.name}: {pointer!r} {mistake}", attribute.name)
 

@@ -14,8 +14,15 @@ from ...errors import ConfigError
 Check = Callable[[Any], str | None]
 
 
-def checked(check: Check, *, each: bool = False, optional: bool = False) -> Any:
-    """A validator from a function that says what is wrong with a value, or None."""
+def checked(check: Check, *, each: bool = False, optional: bool = False, is_shown: bool = True) -> Any:
+    """A validator from a function that says what is wrong with a value, or None.
+
+    Args:
+        check: Says it.
+        each: Whether the value has items, which are checked one by one.
+        optional: Whether None is welcome.
+        is_shown: Whether its messages show the value; False: a secret may stand there by mistake.
+    """
 
     def validate(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         if value is None and optional:
@@ -23,7 +30,7 @@ def checked(check: Check, *, each: bool = False, optional: bool = False) -> Any:
         for item in (value or ()) if each else (value,):
             mistake = check(item)
             if mistake is not None:
-                raise ConfigError(f"{mistake}, not {item!r}", attribute.name)
+                raise ConfigError(f"{mistake}, not {item!r}" if is_shown else mistake, attribute.name)
 
     found = getattr(check, "json_schema", {})
     validate.json_schema = {"items": found} if each and found else found  # type: ignore[attr-defined]

@@ -14,6 +14,7 @@ from ..composition.merging import WANTED
 from ..composition.plan import cycle_in
 from ..composition.target import Target
 from ..messages.json_pointer import MISSING, pointer_mistake
+from ..messages.json_text import value_mistake
 from .checks import checked, one_of, unknown_name
 from .routes import RouteConfig
 
@@ -28,6 +29,12 @@ def _target_of(part: PartConfig) -> Target:
         return Target.parse(part.path)
     except ConfigError as error:
         raise ConfigError(f"{error}", "path") from None
+
+
+def _default(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    mistake = None if value is MISSING else value_mistake(value)
+    if mistake is not None:
+        raise ConfigError(mistake, attribute.name)
 
 
 @attrs.frozen(kw_only=True)
@@ -48,7 +55,7 @@ class PartConfig:
     path: str = attrs.field()
     after: tuple[str, ...] = attrs.field(default=(), metadata={"one_is_enough": True})
     required: bool = attrs.field(default=True, validator=flag)
-    default: Any = MISSING
+    default: Any = attrs.field(default=MISSING, validator=_default)
     select: str = attrs.field(default="", validator=checked(pointer_mistake))
     max_body: int = attrs.field(default=1024 * 1024, validator=number(least=1, most=1 << 24, whole=True))
     target: Target = attrs.field(init=False, default=attrs.Factory(_target_of, takes_self=True))

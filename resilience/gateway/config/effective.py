@@ -12,7 +12,7 @@ import attrs
 
 from ...config import Document
 from ...config.document import toml_key
-from ...config.secret_names import is_telling
+from ...config.secret_names import HIDDEN, is_telling, with_hidden_parameters
 from ...core.http_status import HttpStatus
 from ...policies.order import setting_kits
 from ..services.service_command import USUAL
@@ -22,7 +22,6 @@ from .registry import LISTENER_KEYS, RegistryConfig
 from .services import ServiceConfig
 
 _USER: Final = re.compile(r"(?<=://)[^/\s]*@")
-HIDDEN: Final = "(hidden)"
 #: Tables that are made of the settings of one class.
 _TABLES: Final = ("gateway", "admin", "process", "access_log", "tracing", "shedding", "shared", "identity")
 
@@ -36,7 +35,7 @@ def shown(value: Any, name: str = "") -> Any:
     if isinstance(value, str):
         if is_telling(name) and not value.startswith(("env:", "file:", "sha256:")):
             return HIDDEN
-        return _USER.sub(f"{HIDDEN}@", value)
+        return with_hidden_parameters(_USER.sub(f"{HIDDEN}@", value))
     return value
 
 

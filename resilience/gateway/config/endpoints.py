@@ -11,6 +11,7 @@ from ...core.checks import number
 from ...discovery.instance import MAX_PRIORITY, MAX_WEIGHT, name_of, server_name_mistake, url_mistake
 from ...errors import ConfigError
 from ..messages.json_pointer import member_mistake
+from ..messages.json_text import value_mistake
 from .checks import checked
 from .contents import contents_by, of_secrets
 from .header_values import headers_given
@@ -21,7 +22,7 @@ def _json(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
     if not isinstance(value, Mapping):
         raise ConfigError(f"{attribute.name} must be values by JSON pointer, not {value!r}", attribute.name)
     for pointer, content in value.items():
-        mistake = member_mistake(pointer)
+        mistake = member_mistake(pointer) or value_mistake(content)
         if mistake is not None:
             raise ConfigError(f"{attribute.name}: {pointer!r} {mistake}", attribute.name)
         if isinstance(content, str):

@@ -52,7 +52,7 @@ def id_mistake(value: Any) -> str | None:
 
 def _digest_mistake(value: Any) -> str | None:
     return None if isinstance(value, str) and _DIGEST(value) else \
-        "must be the SHA-256 of the key: 64 hexadecimal digits in lower case"
+        "must be the SHA-256 of the key, and not the key itself: 64 hexadecimal digits in lower case"
 
 
 @attrs.frozen(kw_only=True)
@@ -69,8 +69,8 @@ class ApiKey:
         enabled: Whether it is valid.
     """
 
-    id: str = attrs.field(validator=checked(id_mistake))
-    sha256: str = attrs.field(validator=checked(_digest_mistake), repr=False)
+    id: str = attrs.field(validator=checked(id_mistake, is_shown=False))
+    sha256: str = attrs.field(validator=checked(_digest_mistake, is_shown=False), repr=False)
     consumer: str = attrs.field(validator=text())
     scopes: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ from ..messages.exchange import Header
 from ..messages.headers import HOP_BY_HOP, folded
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+").fullmatch
-_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*").fullmatch
+_NO_VALUE: Final = re.compile(r"[^\t\x20-\x7e\x80-\xff]").search
 _OURS: Final = HOP_BY_HOP | {b"host", b"content-length", b"trailer"}
 
 
@@ -104,13 +104,17 @@ def header(name: str, value: str) -> Header:
     """A header as it goes over the wire.
 
     Raises:
-        ValueError: It is no header, or one that the gateway itself writes.
+        ValueError: It is no header, or one that the gateway itself writes. The message does not show the value, which
+            may be a secret.
     """
     if not _TOKEN(name):
         raise ValueError(f"{name!r} is no name of a header")
     line = name.lower().encode("ascii")
     if line in _OURS:
         raise ValueError(f"the gateway itself writes {name}, and no filter can set it")
-    if not isinstance(value, str) or not _VALUE(value):
-        raise ValueError(f"the value of {name} must be a string of visible characters in Latin-1, not {value!r}")
+    if not isinstance(value, str):
+        raise ValueError(f"the value of {name} must be a string, not {type(value).__name__}")
+    odd = _NO_VALUE(value)
+    if odd is not None:
+        raise ValueError(f"the value of {name} must have visible characters of Latin-1 only, and has {odd[0]!r}")
     return line, value.strip(" \t").encode("latin-1")

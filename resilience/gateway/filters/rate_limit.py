@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 import attrs
 
-from ...core.checks import flag, number, one_of, text
+from ...core.checks import flag, number, one_of
 from ...errors import ConfigError, RateLimitedError
 from ..client_addresses import ClientAddresses
 from ..config.checks import checked, filled, meaningless
@@ -34,6 +34,12 @@ _MAX_WAIT_S: Final = 3600.0
 _MAX_REQUEST_BODY: Final = 1 << 20
 #: Why a request took nothing, although it was admitted: it never reached a service.
 _FREE: Final = ("circuit_open", "full", "throttled", "rate_limited", "unreachable", "shed")
+
+
+def _unit_mistake(unit: Any) -> str | None:
+    """What is wrong with a unit: clients are told of it by a string of RFC 9651."""
+    is_fine = isinstance(unit, str) and unit.isascii() and unit.isprintable() and unit
+    return None if is_fine else "must be printable characters of ASCII, and one at least"
 
 
 def _as_name(name: str) -> str:
@@ -79,7 +85,7 @@ class RateLimitFilter:
     cost_pointer: tuple[str, ...] = attrs.field(default=(), validator=checked(member_mistake, each=True))
     answer_header: str | None = attrs.field(default=None, validator=checked(header_mistake, optional=True))
     answer_pointer: tuple[str, ...] = attrs.field(default=(), validator=checked(member_mistake, each=True))
-    unit: str | None = attrs.field(default=None, validator=text(optional=True))
+    unit: str | None = attrs.field(default=None, validator=checked(_unit_mistake, optional=True))
     max_keys: int = attrs.field(default=MAX_KEYS, validator=number(least=1, most=1_000_000, whole=True))
     shared: bool = attrs.field(default=False, validator=flag)
     when_unavailable: str = attrs.field(default="share", validator=one_of(*WHEN_UNAVAILABLE))

@@ -14,7 +14,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Final, Generic, TypeVar
 
-from ...config.watcher import signature_of
+from ...config.watcher import is_endless, signature_of
 
 _T = TypeVar("_T")
 _LOOK_EVERY_S: Final = 1.0
@@ -38,7 +38,7 @@ class WatchedFile(Generic[_T]):
 
         Raises:
             OSError: It cannot be read.
-            ValueError: It is larger than MAX_BYTES, or whatever *read* raises.
+            ValueError: It is a pipe, or larger than MAX_BYTES; or whatever *read* raises.
         """
         self._path, self._read, self._clock, self._trouble = Path(path), read, clock, ""
         self._signature, self._hot = signature_of(self._path), _LOOKS_AFTER_CHANGE
@@ -78,6 +78,8 @@ class WatchedFile(Generic[_T]):
             _logger.warning("%s can be read again", self._path)
 
     def _bytes(self) -> bytes:
+        if is_endless(self._path):  # to open a pipe waits for somebody who writes to it
+            raise ValueError(f"{self._path} is no regular file")
         with self._path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:

@@ -21,7 +21,7 @@ from ..filters.declare import ORDER, FilterDeclaration, FilterHost, FilterKind, 
 from ..filters.fields import Fields
 from ..messages.content import ACCEPTED, OF_THE_BYTES, check_type, decoded, may_be_json
 from ..messages.json_pointer import parsed, pointer_mistake, put, without
-from ..messages.json_text import parse, serialize
+from ..messages.json_text import parse, serialize, value_mistake
 from ..messages.unreadable_body import UnreadableBodyError
 from .both_ways import BothWays
 from .checking import ask_for_plain, has_body, is_empty, is_of_upstream
@@ -52,9 +52,11 @@ def _sets_mistake(values: Any) -> str | None:
             return f"{pointer!r} {mistake or 'is the whole body, which cannot be set'}"
         try:
             _template(value)
-            serialize(value)
-        except (TypeError, ValueError) as error:
+        except ValueError as error:
             return f"the value of {pointer} cannot stand in JSON: {error}"
+        mistake = value_mistake(value)
+        if mistake is not None:
+            return f"the value of {pointer} {mistake}"
     return None
 
 
@@ -78,7 +80,7 @@ class BodyChanges:
     """
 
     remove: tuple[str, ...] = attrs.field(default=(), validator=checked(_remove_mistake, each=True))
-    set: Mapping[str, Any] = attrs.field(factory=dict, validator=checked(_sets_mistake))
+    set: Mapping[str, Any] = attrs.field(factory=dict, validator=checked(_sets_mistake, is_shown=False))
 
     def apply(self) -> Callable[[Any, FilterContext], None]:
         """A function that changes a value in place.

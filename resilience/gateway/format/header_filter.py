@@ -54,8 +54,8 @@ class HeaderChanges:
     """
 
     remove: tuple[str, ...] = attrs.field(default=(), validator=checked(_name_mistake, each=True))
-    set: Mapping[str, str] = attrs.field(factory=dict, validator=checked(_values_mistake))
-    add: Mapping[str, str] = attrs.field(factory=dict, validator=checked(_values_mistake))
+    set: Mapping[str, str] = attrs.field(factory=dict, validator=checked(_values_mistake, is_shown=False))
+    add: Mapping[str, str] = attrs.field(factory=dict, validator=checked(_values_mistake, is_shown=False))
 
     def apply(self) -> Callable[[Fields, FilterContext], None]:
         """A function that changes headers."""

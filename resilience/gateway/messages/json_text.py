@@ -83,6 +83,15 @@ def serialize(value: Any) -> bytes:
         return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
 
 
+def value_mistake(value: Any) -> str | None:
+    """Why no JSON text can have a *value*, as of a date, NaN or infinity in a file of settings; None: one can."""
+    try:
+        serialize(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        return f"cannot stand in JSON: {error}"
+    return None
+
+
 def _in_utf8(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 

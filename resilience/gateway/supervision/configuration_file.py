@@ -37,12 +37,13 @@ class ConfigurationFile:
         self._watcher: Watcher | None = None
 
     def read(self) -> Document:
-        """Read it.
+        """Read it. A pipe is read once: to open it again would wait for somebody who writes to it.
 
         Raises:
             ConfigFileError: It cannot be read, or is not TOML.
         """
-        content = content_of(self._path)
+        is_read = bool(self._seen) and is_endless(Path(self._path))
+        content = ValueError("it is no regular file") if is_read else content_of(self._path)
         if isinstance(content, bytes):
             self._seen = content
             if self._watcher is not None:

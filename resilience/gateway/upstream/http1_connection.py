@@ -94,14 +94,15 @@ class Connection(asyncio.Protocol):
     async def write(self, chunk: bytes) -> None:
         """Send a piece of the body; returns when there is room for another."""
         transport = self._transport
+        if self._left is not None:
+            self._left -= len(chunk)
+            if self._left < 0:
+                raise InvalidRequestError("the body is longer than its Content-Length")
         if self.failure is not None or transport is None or self.closed:
             return  # head() tells
         if self._left is None:
             transport.writelines((b"%x\r\n" % len(chunk), chunk, b"\r\n"))
-        elif len(chunk) > self._left:
-            raise InvalidRequestError("the body is longer than its Content-Length")
         else:
-            self._left -= len(chunk)
             transport.write(chunk)
         if self._writable is not None:
             await self._writable

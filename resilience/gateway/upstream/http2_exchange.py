@@ -27,6 +27,7 @@ from ..messages.exchange import (
     UpstreamError,
     UpstreamUnreachableError,
 )
+from ..messages.framing import BODILESS
 from ..messages.headers import interim_to_client, size_of
 from ..messages.tunnel import TunnelEnd
 from .http2_messages import MAX_HEAD_BYTES, MAX_TRAILERS, answer_of, due_of, request_fields
@@ -143,11 +144,11 @@ class Http2Exchange:
             tell(status, interim_to_client(headers))
 
     def on_data(self, data: bytes) -> None:
-        """A piece of the body has come."""
+        """A piece of the body has come; what comes behind a head that has none is dropped, as over HTTP/1.1."""
         self._held += len(data)
         if self._due is not None:
             self._due -= len(data)
-        if data:
+        if data and self.status not in BODILESS:
             self._chunks.append(data)
             _wake(self._waiter)
 
