@@ -131,7 +131,7 @@ class _StandsAside:
 
 def _inherit(cls: type, guarding: Guarding) -> None:
     """Give *cls* guards of its own in the place of those that it inherits."""
-    bases = cls.__mro__[1:]
+    bases, made = cls.__mro__[1:], dict[int, Any]()  # a method may have several names
     for name in dict.fromkeys(name for base in bases for name, value in vars(base).items() if _guard_in(value)):
         found = []
         for place in (base for base in bases if name in vars(base)):
@@ -142,7 +142,9 @@ def _inherit(cls: type, guarding: Guarding) -> None:
                 type.__setattr__(place, name, _StandsAside(value, place, name))
         known = _guard_in(found[0])
         if known is not None and name not in vars(cls):
-            type.__setattr__(cls, name, _anew(cls, found[0], known, guarding))
+            if id(found[0]) not in made:
+                made[id(found[0])] = _anew(cls, found[0], known, guarding)
+            type.__setattr__(cls, name, made[id(found[0])])
 
 
 def _handed(value: Any) -> Any:

@@ -195,6 +195,28 @@ def test_parameters_of_what_decorators_below_have_wrapped_are_known_to_a_subclas
     assert inspect.signature(Base.get) == inspect.signature(Child.get)
 
 
+@pytest.mark.parametrize("by_guard_class", [False, True])
+def test_a_method_with_two_names_is_one_command(registry, by_guard_class):
+    class Base:
+        def get(self):
+            return 1
+
+        if not by_guard_class:
+            get = command(registry=registry, timeout=None)(get)
+        fetch = get
+
+    if by_guard_class:
+        guard_class(Base, registry=registry, timeout=None)
+
+    class Child(Base):
+        pass
+
+    assert (1, 1) == (Child().fetch(), Base().fetch())
+    assert Base.get.resilience is Base.fetch.resilience
+    assert Child.get.resilience is Child.fetch.resilience
+    assert ["Base.get", "Child.get"] == sorted(each.key.rpartition("<locals>.")[2] for each in registry)
+
+
 def test_a_deprecated_class_can_have_subclasses(registry):
     @typing_extensions.deprecated("use another one")
     class Base:
