@@ -226,7 +226,8 @@ class CommandInternals:
         for field in kit.kept if known is not None else ():
             if not same_word(getattr(policy, field), getattr(known, field)):
                 raise ConfigError(f"{self.names[0]}: {field}= of the {kit.noun or kit.name} cannot be changed on a "
-                                  f"live command; attrs.evolve() of settings.{kit.name} keeps it", kit.name)
+                                  "live command; say it in the decorator; attrs.evolve() of "
+                                  f"settings.{kit.name} keeps it", kit.name)
 
     def _declarations(self) -> Iterator[tuple[Any, Flavour]]:
         """What the decorator of each function said, and how that function is run now."""

@@ -6,6 +6,7 @@
 | header of the exception's ``response``, or of the answer | requests, httpx, openai, anthropic |
 | header of the exception itself | aiohttp, urllib |
 | ``response["ResponseMetadata"]["HTTPHeaders"]`` of the exception | botocore |
+| ``resp`` of the exception, which is its headers | googleapiclient |
 | trailing metadata | grpc |
 
 Read are ``retry-after-ms`` and ``x-ms-retry-after-ms`` (OpenAI, Azure), ``grpc-retry-pushback-ms`` (gRPC's proposal
@@ -62,6 +63,8 @@ def headers_of(what: Any) -> Iterator[Any]:
     elif response is not None:
         yield getattr(response, "headers", None)
     yield getattr(what, "headers", None)
+    resp = getattr(what, "resp", None)
+    yield resp if isinstance(resp, dict) else None
     metadata = getattr(what, "trailing_metadata", None)
     if callable(metadata):
         pairs: Any = metadata()

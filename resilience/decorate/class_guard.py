@@ -1,12 +1,13 @@
 """Guarding a class: ``command`` for each of its public methods at once.
 
-Each method is a command of its own, named after it, so that a method that fails opens no other's circuit. Guarded is
-what the class itself defines as a function: methods, coroutine and generator methods, classmethods, staticmethods, and
-what a decorator made that says by ``__wrapped__`` what it stands around, such as ``functools.cache``, whose hits are
-calls then. A ``partialmethod`` or ``singledispatchmethod`` cannot be guarded, and is a mistake unless its function is.
-What is inherited belongs to its own class; properties are no calls; names that begin with an underscore are the
-class's own business, unless ``only`` names them. A method that is guarded already stays as it is: what is said at the
-method wins. All methods are decorated before the first is put in place, so that a mistake leaves the class as it was.
+Each method is a command of its own, named after it, so that a method that fails opens no other's circuit; under a
+second name it is the same command. Guarded is what the class itself defines as a function: methods, coroutine and
+generator methods, classmethods, staticmethods, and what a decorator made that says by ``__wrapped__`` what it stands
+around, such as ``functools.cache``, whose hits are calls then. A ``partialmethod`` or ``singledispatchmethod`` cannot
+be guarded, and is a mistake unless its function is. What is inherited belongs to its own class; properties are no
+calls; names that begin with an underscore are the class's own business, unless ``only`` names them. A method that is
+guarded already stays as it is: what is said at the method wins. All methods are decorated before the first is put in
+place, so that a mistake leaves the class as it was.
 """
 
 from __future__ import annotations
@@ -62,9 +63,10 @@ def guard_class(cls: Any = None, /, *, only: Iterable[str] = (), except_: Iterab
         raise ConfigError("guard_class takes no key: each method is a command of its own; use command(key=...) on "
                           "those that share one", "key")
     chosen = _chosen(cls, _names(only, "only"), _names(except_, "except_"))
-    guarded = {name: command(**settings)(method) for name, method in chosen.items()}
-    for name, method in guarded.items():
-        setattr(cls, name, method)
+    methods = {id(method): method for method in chosen.values()}  # one may have several names
+    guarded = {identity: command(**settings)(method) for identity, method in methods.items()}
+    for name, method in chosen.items():
+        setattr(cls, name, guarded[id(method)])
     hand_down(cls, inherit)
     return cls
 

@@ -5,6 +5,10 @@ the other. Hystrix names a command by its class, too. So a class in whose body a
 the same kind down to each subclass, under the subclass's own name, when that is made: no call pays for it. A method
 with a key is shared by all classes, as is what somebody else's decorator wraps.
 
+What a class is handed down stands in its dict, where Python looks before it looks at the classes behind it. If one of
+those has a method of its own of that name, which is what a further subclass of both is to inherit, a StandsAside takes
+the place of what was handed down: it is there for all classes but such.
+
 A decorator does not know the class in whose body it stands. It leaves a Notice there, which Python tells of the class
 (``__set_name__``), and which goes then; the class gets an ``__init_subclass__`` in its place, which calls the one that
 was there, or the next class's.
@@ -12,7 +16,6 @@ was there, or the next class's.
 
 from __future__ import annotations
 
-import functools
 import sys
 from collections.abc import Callable
 from types import FrameType, FunctionType
@@ -20,7 +23,7 @@ from typing import Any, Final
 
 import attrs
 
-from ..engine.callables import GUARD, name_of
+from ..engine.callables import GUARD, layers, look_like, name_of
 from .declaration import Declaration
 from .wrapper_stack import Guard, guard_of
 
@@ -61,13 +64,12 @@ def hand_down(cls: type, guarding: Guarding) -> None:
     """Let each subclass of *cls* that is made from now on have commands of its own for what it inherits."""
     said = vars(cls).get(_HOOK)
     if _heirs_of(said) is None:
-        heirs = _Heirs(said, guarding)
-        type.__setattr__(cls, _HOOK, classmethod(functools.partial(_init_subclass, heirs)))
+        type.__setattr__(cls, _HOOK, classmethod(_Heirs(said, guarding)))
 
 
 @attrs.frozen(eq=False)
 class _Heirs:
-    """What stands behind the ``__init_subclass__`` of one class.
+    """Hands guarded methods down to each subclass of a class, whose ``__init_subclass__`` it is.
 
     Attributes:
         said: That which the class itself defines; None: none.
@@ -77,36 +79,101 @@ class _Heirs:
     said: Any
     guarding: Guarding
 
+    @property
+    def __wrapped__(self) -> Any:
+        """The function of the class itself."""
+        return getattr(self.said, "__func__", None)
+
+    @property
+    def __closure__(self) -> Any:
+        """Its cells: attrs makes a class with slots anew, and changes the class in them."""
+        return getattr(self.__wrapped__, "__closure__", None)
+
+    def __call__(self, cls: Any, /, **kwargs: Any) -> None:
+        """Hand down, then do what the class itself does, or the next one."""
+        _inherit(cls, self.guarding)
+        if self.said is not None:
+            self.said.__get__(None, cls)(**kwargs)
+        else:
+            here: Any = next(each for each in cls.__mro__ if _heirs_of(vars(each).get(_HOOK)) is self)
+            super(here, cls).__init_subclass__(**kwargs)
+
 
 def _heirs_of(hook: Any) -> _Heirs | None:
-    """What stands behind a *hook*, if it is one of ours."""
-    function = getattr(hook, "__func__", None)
-    return function.args[0] if isinstance(function, functools.partial) and function.func is _init_subclass else None
+    """What stands behind a *hook*, if it is one of ours, or somebody's wrapper of one."""
+    return next((each for each in layers(getattr(hook, "__func__", None)) if isinstance(each, _Heirs)), None)
 
 
-def _init_subclass(heirs: _Heirs, cls: type, /, **kwargs: Any) -> None:
-    _inherit(cls, heirs.guarding)
-    if heirs.said is not None:
-        heirs.said.__get__(None, cls)(**kwargs)
-    else:
-        here: Any = next(each for each in cls.__mro__ if _heirs_of(vars(each).get(_HOOK)) is heirs)
-        super(here, cls).__init_subclass__(**kwargs)
+@attrs.frozen(eq=False)
+class _StandsAside:
+    """In the place of a method that a class was handed down, and which some subclass of it is not to have.
+
+    Attributes:
+        handed: The method.
+        place: The class.
+        name: Name of the method.
+    """
+
+    handed: Any
+    place: type
+    name: str
+
+    @property
+    def __wrapped__(self) -> Any:
+        return self.handed
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if _is_overridden(self.handed, self.place, self.name, owner or type(instance)):
+            of: Any = owner if instance is None else instance
+            return getattr(super(self.place, of), self.name)
+        return self.handed.__get__(instance, owner)
 
 
 def _inherit(cls: type, guarding: Guarding) -> None:
     """Give *cls* guards of its own in the place of those that it inherits."""
-    names = dict.fromkeys(name for base in cls.__mro__[1:] for name, value in vars(base).items() if _guard_in(value))
-    for name in names:
-        value = next(vars(base)[name] for base in cls.__mro__ if name in vars(base))
-        known = _guard_in(value)
+    bases, made = cls.__mro__[1:], dict[int, Any]()  # a method may have several names
+    for name in dict.fromkeys(name for base in bases for name, value in vars(base).items() if _guard_in(value)):
+        found = []
+        for place in (base for base in bases if name in vars(base)):
+            value = _handed(vars(place)[name])
+            if not _is_overridden(value, place, name, cls):
+                found.append(value)
+            elif vars(place)[name] is value:
+                type.__setattr__(place, name, _StandsAside(value, place, name))
+        known = _guard_in(found[0])
         if known is not None and name not in vars(cls):
-            guarded = _anew(cls, known, guarding)
-            type.__setattr__(cls, name, guarded if isinstance(value, FunctionType) else type(value)(guarded))
+            if id(found[0]) not in made:
+                made[id(found[0])] = _anew(cls, found[0], known, guarding)
+            type.__setattr__(cls, name, made[id(found[0])])
+
+
+def _handed(value: Any) -> Any:
+    return value.handed if isinstance(value, _StandsAside) else value
+
+
+def _is_overridden(value: Any, place: type, name: str, cls: type) -> bool:
+    """Whether a *value* was handed down to *place*, and *cls* has another method of that *name* from behind it."""
+    known = _guard_in(value)
+    if known is None or not known.declaration.templates:
+        return False
+    mro = cls.__mro__
+    for base in mro[mro.index(place) + 1:]:
+        other = _guard_in(vars(base).get(name))
+        if name in vars(base) and (other is None or not other.declaration.templates):
+            return other is None or _of(other) != _of(known)
+    return False
+
+
+def _of(known: Guard) -> tuple[Any, ...]:
+    """What a guard has in common with those that are handed down of it."""
+    fn: Any = known.fn
+    return fn.__code__, fn.__closure__, known.declaration.policies
 
 
 def _guard_in(value: Any) -> Guard | None:
     """The guard of a method under which subclasses have commands of their own."""
-    function = value.__func__ if isinstance(value, (classmethod, staticmethod)) else value
+    value = _handed(value)
+    function = value.__func__ if type(value) in (classmethod, staticmethod) else value
     if not isinstance(function, FunctionType) or vars(function).get("__isabstractmethod__"):
         return None
     known = guard_of(function) if GUARD in vars(function) else None
@@ -114,12 +181,23 @@ def _guard_in(value: Any) -> Guard | None:
     return None if is_named else known
 
 
-def _anew(cls: type, known: Guard, guarding: Guarding) -> Any:
+def _anew(cls: type, value: Any, known: Guard, guarding: Guarding) -> Any:
+    """The method *value* for *cls*: the same function, under a guard of its own."""
     fn: Any = known.fn
     own: Any = FunctionType(fn.__code__, fn.__globals__, fn.__name__, fn.__defaults__, fn.__closure__)
-    functools.update_wrapper(own, fn)
+    look_like(own, fn)
     del own.__wrapped__
+    _marked_like(own, fn)
     own.__kwdefaults__ = fn.__kwdefaults__
     own.__module__, own.__qualname__ = cls.__module__, f"{cls.__qualname__}.{fn.__name__}"
     templates = (*known.declaration.templates, ".".join(name_of(fn)))
-    return guarding(own, attrs.evolve(known.declaration, templates=templates))
+    guarded = guarding(own, attrs.evolve(known.declaration, templates=templates))
+    if isinstance(value, FunctionType):
+        return _marked_like(guarded, value)
+    return _marked_like(type(value)(_marked_like(guarded, value.__func__)), value)
+
+
+def _marked_like(copy: Any, original: Any) -> Any:
+    """Give a *copy* the attributes that decorators have set."""
+    vars(copy).update({name: value for name, value in vars(original).items() if name not in vars(copy)})
+    return copy

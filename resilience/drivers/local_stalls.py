@@ -6,7 +6,8 @@ tenth of a second, and tells whether it was late. What it tells is there before 
 loop runs due timers before the tasks that what it has read wakes up; and a call that was to go on already asks before
 it is weighed. An idle program has no such timer.
 
-The loop's own clock must say, too, that the timer is late: that of a test may be frozen.
+The loop's own clock must say, too, that the timer is late: that of a test may be frozen. Of several loops, in threads
+of their own, each has a timer, and a call asks if any of them is late.
 """
 
 from __future__ import annotations
@@ -32,34 +33,52 @@ class _Watch:
 
     Attributes:
         until: When it comes for the last time.
+        until_there: The same on the loop's clock, which may be virtual, and be a day later at once.
         due: When it comes next; infinite: it does not.
         due_there: The same on the loop's clock.
     """
 
-    __slots__ = ("due", "due_there", "until")
+    __slots__ = ("due", "due_there", "until", "until_there")
 
     def __init__(self) -> None:
-        self.until, self.due, self.due_there = inf, inf, inf
+        self.until, self.until_there, self.due, self.due_there = inf, inf, inf, inf
 
     def set(self, loop: AbstractEventLoop, now: float) -> None:
         """Come again."""
         self.due, self.due_there = now + STALL_S, loop.time() + STALL_S
-        system_stalls.due = self.due + STALL_S
+        system_stalls.due = _first_late()
         loop.call_later(STALL_S, self.come, loop)
 
     def tell(self, loop: AbstractEventLoop, now: float) -> None:
         """Note the stall, if it should have come long ago. Nobody need ask again at once."""
-        if came_late(min(now - self.due, loop.time() - self.due_there)):
-            self.due, self.due_there = now, loop.time()
-        system_stalls.due = max(self.due, now) + STALL_S
+        now_there = loop.time()
+        came_late(min(now - self.due, now_there - self.due_there), lambda: now)
+        self.due, self.due_there = max(self.due, now), max(self.due_there, now_there)
+        system_stalls.due = _first_late()
 
     def come(self, loop: AbstractEventLoop, _clock: Callable[[], float] = monotonic) -> None:
         """It comes."""
         now = _clock()
         self.tell(loop, now)
-        self.due = system_stalls.due = inf
-        if now < self.until:
+        self.due = inf
+        if now < self.until and loop.time() < self.until_there:
             self.set(loop, now)
+        else:
+            system_stalls.due = _first_late()
+
+    def is_lost(self, loop: AbstractEventLoop) -> bool:
+        """Whether it will not come: it is not set, or the loop's clock has gone back, as at the end of a freeze."""
+        return self.due == inf or self.due_there > loop.time() + STALL_S
+
+
+def _first_late() -> float:
+    """From when on the first of the timers is late, of loops that run: a loop may be stopped, and run no more."""
+    dues = [inf]
+    for reference in _watches.keyrefs():
+        loop = reference()
+        if loop is not None and loop.is_running():
+            dues.append(_watches[loop].due)
+    return min(dues) + STALL_S
 
 
 _watches: Final[weakref.WeakKeyDictionary[AbstractEventLoop, _Watch]] = weakref.WeakKeyDictionary()
@@ -73,11 +92,11 @@ def _look_out(_clock: Callable[[], float] = monotonic) -> None:
     now, watch = _clock(), _watches.get(loop)
     if watch is None:
         watch = _watches[loop] = _Watch()
-    watch.until = now + _WATCH_S
-    if watch.due < inf:
-        watch.tell(loop, now)
-    else:
+    watch.until, watch.until_there = now + _WATCH_S, loop.time() + _WATCH_S
+    if watch.is_lost(loop):
         watch.set(loop, now)
+    else:
+        watch.tell(loop, now)
 
 
 #: Those of the system's clock.

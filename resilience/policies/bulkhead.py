@@ -99,8 +99,8 @@ def _cannot_change(slots: QueuedSlots, bulkhead: Bulkhead) -> str | None:
     if slots.lets_wait:
         if by_identity(bulkhead.fair_by) == by_identity(slots.fair_by):
             return None
-        return ("fair_by= of the bulkhead cannot be changed on a live command; attrs.evolve() of "
-                "settings.max_concurrent keeps it")
+        return ("fair_by= of the bulkhead cannot be changed on a live command; say it in the decorator; attrs.evolve() "
+                "of settings.max_concurrent keeps it")
     return ("its functions were declared without max_wait, so that their callers cannot wait; declare it with "
             f"max_concurrent=Bulkhead({bulkhead.max_concurrent}, max_wait={bulkhead.max_wait:g})")
 

@@ -33,6 +33,13 @@ def of_botocore(headers):
     return error
 
 
+def of_googleapiclient(headers):
+    """The headers are those of httplib2, whose response is a dict."""
+    error = OSError()
+    error.resp = type("Response", (dict,), {"status": 429})({name.lower(): value for name, value in headers.items()})
+    return error
+
+
 def of_urllib(headers):
     message = email.message.Message()
     for name, value in headers.items():
@@ -58,7 +65,8 @@ def in_bytes(headers):
     return on_response(tuple((name.encode(), value.encode()) for name, value in headers.items()))
 
 
-PLACES = [on_response, on_itself, of_botocore, of_urllib, of_grpc, Response, in_capitals, in_pairs, in_bytes]
+PLACES = [on_response, on_itself, of_botocore, of_googleapiclient, of_urllib, of_grpc, Response, in_capitals, in_pairs,
+          in_bytes]
 DATE = {"Date": "Sat, 28 Nov 2026 20:59:53 GMT", "Retry-After": "Sat, 28 Nov 2026 21:00:00 GMT"}
 
 

@@ -34,6 +34,15 @@ def _no_stall_of_an_earlier_test(monkeypatch):
     monkeypatch.setattr(local_stalls.system_stalls, "due", float("inf"))
 
 
+class FakeLoop:
+    """Runs as long as it is not said to be stopped."""
+
+    runs = True
+
+    def is_running(self):
+        return self.runs
+
+
 def state_after(call, **settings):
     """What a stall makes of the circuit of ten calls that are under way; how many stalls it told."""
     registry, heard = Registry(), []
@@ -135,7 +144,7 @@ def test_a_program_that_is_idle_is_woken_up_no_more(monkeypatch):
     clock = [0.0]
     timers = []
 
-    class Loop:
+    class Loop(FakeLoop):
         def time(self):
             return clock[0]
 
@@ -171,7 +180,7 @@ def test_a_loop_whose_clock_stands_still_is_not_late(monkeypatch):
     """A test may freeze the clock of its loop, whose timers do not come then; the system's clock goes on."""
     clock, timers = [0.0], []
 
-    class Loop:
+    class Loop(FakeLoop):
         def time(self):
             return 7.0
 
@@ -184,6 +193,79 @@ def test_a_loop_whose_clock_stands_still_is_not_late(monkeypatch):
     clock[0] = 60.0
     local_stalls._look_out(lambda: clock[0])
     assert () == local_stalls.system_stalls._spans
+
+
+@pytest.fixture
+def loops(monkeypatch):
+    """Makes loops whose clocks and timers are the test's; the one whose callbacks run is in ``loops.running``."""
+    clock = [0.0]
+
+    class Loop(FakeLoop):
+        def __init__(self):
+            self.timers, self.gone_back = [], 0.0
+
+        def time(self):
+            return clock[0] - self.gone_back
+
+        def call_later(self, delay, callback, *args):
+            self.timers.append((self.time() + delay, callback, args))
+            self.timers.sort(key=lambda timer: timer[0])
+
+        def run(self, until):
+            while self.timers and self.timers[0][0] <= until:
+                clock[0], come, args = self.timers.pop(0)
+                come(*args, lambda: clock[0])
+            clock[0] = until
+
+        def look(self):
+            running[:] = [self]
+            local_stalls._look_out(lambda: clock[0])
+
+    running = []
+    Loop.now = clock
+    monkeypatch.setattr(local_stalls.asyncio, "_get_running_loop", lambda: running[0])
+    return Loop
+
+
+def test_of_two_loops_the_one_that_is_blocked_is_asked_about_though_the_other_goes_on(loops):
+    """The other one's timer had put off the question for as long as it came itself."""
+    blocked, other = loops(), loops()
+    blocked.look()
+    other.look()
+    other.run(0.4)
+    assert 0.2 == pytest.approx(local_stalls.system_stalls.due), "that of the blocked one has been late since then"
+    blocked.look()
+    assert [(0.1, 0.4)] == [pytest.approx(span) for span in local_stalls.system_stalls._spans]
+    assert local_stalls.system_stalls.due > 0.4, "nobody need ask again at once"
+    blocked.runs = False
+    other.look()
+    other.run(5.0)
+    assert 5.2 == pytest.approx(local_stalls.system_stalls.due, abs=0.11), "one that is stopped is not late"
+
+
+def test_a_loop_in_virtual_time_has_no_timer_for_longer_than_one_of_real_time(loops):
+    """A virtual day took seconds: the timer came each tenth of a second of it, until ten real seconds had passed."""
+    loop = loops()
+    loop.look()
+    real, fired = loops.now[0], 0
+    while loop.timers and fired < 1000:
+        loops.now[0], come, args = loop.timers.pop(0)
+        come(*args, lambda: real)
+        fired += 1
+    assert 100 == pytest.approx(fired, abs=2)
+
+
+def test_a_loop_whose_clock_goes_back_is_watched_again(loops):
+    """At the end of a freeze: the timer was set for a time decades away, and no stall was seen on that loop again."""
+    loop = loops()
+    loop.gone_back = -1e9
+    loop.look()
+    loop.gone_back = 0.0
+    loop.look()
+    loop.run(1.0)
+    loops.now[0] = 3.0
+    loop.look()
+    assert [(1.0, 3.0)] == [pytest.approx(span, abs=0.11) for span in local_stalls.system_stalls._spans]
 
 
 def test_nobody_looks_for_stalls_on_a_clock_of_ones_own():
