@@ -22,7 +22,7 @@ from ...core.checks import number
 from ..config.checks import checked, filled
 from ..logs.observed_request import AnswerReader
 from ..messages.content import prefers_gzip
-from ..messages.exchange import Header
+from ..messages.exchange import Header, Piece
 from ..messages.inbound import HopRequest, Inbound, RequestHead
 from ..messages.tunnel import TunnelEnd
 from .content_coding import (
@@ -144,7 +144,7 @@ class CompressedInbound:
         """See Inbound."""
         return self._inbound.trailers
 
-    async def receive(self) -> tuple[bytes, bool]:
+    async def receive(self) -> tuple[Piece, bool]:
         """See Inbound."""
         return await self._inbound.receive()
 

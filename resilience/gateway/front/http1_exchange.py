@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from socket import SO_LINGER, SOL_SOCKET
 from typing import TYPE_CHECKING, Final
 
-from ..messages.exchange import Header
+from ..messages.exchange import Header, Piece
 from ..messages.framing import BODILESS
 from ..messages.inbound import BodyBrokenError, ClientGoneError
 from ..messages.trailers import trailer_lines
@@ -48,7 +48,7 @@ class Http1Exchange:
         """See Inbound."""
         return self.request.trailers
 
-    async def receive(self) -> tuple[bytes, bool]:
+    async def receive(self) -> tuple[Piece, bool]:
         """See Inbound."""
         connection, request = self._connection, self.request
         if request.expects_continue:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final, Protocol
 
-from ..messages.exchange import Header
+from ..messages.exchange import Header, Piece
 from ..messages.inbound import HopRequest, Inbound, RequestHead
 from ..messages.tunnel import TunnelEnd
 from .trace_context import Trace
@@ -112,7 +112,7 @@ class ObservedRequest:
         """See Inbound."""
         self._inbound.interim(status, headers)
 
-    async def receive(self) -> tuple[bytes, bool]:
+    async def receive(self) -> tuple[Piece, bool]:
         """See Inbound."""
         piece = await self._inbound.receive()
         self.received += len(piece[0])

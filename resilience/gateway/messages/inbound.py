@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 import attrs
 
-from .exchange import Header
+from .exchange import Header, Piece
 from .tunnel import TunnelEnd
 
 
@@ -136,7 +136,7 @@ class Inbound(Protocol):
         """See above."""
         ...
 
-    async def receive(self) -> tuple[bytes, bool]:
+    async def receive(self) -> tuple[Piece, bool]:
         """Wait for the next piece of the request's body; return it, and whether there is more.
 
         Raises:

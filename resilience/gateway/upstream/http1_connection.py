@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import httptools
 
 from ..balancing.retry_state import IDEMPOTENT
-from ..messages.exchange import Endpoint, Header, InvalidRequestError, Request, UpstreamError
+from ..messages.exchange import Endpoint, Header, InvalidRequestError, Piece, Request, UpstreamError
 from ..messages.framing import BODILESS, FIELDS, large_rest
 from ..messages.headers import interim_to_client
 from ..messages.trailers import trailer_lines
@@ -91,7 +91,7 @@ class Connection(asyncio.Protocol):
         if body:
             self._left = 0
 
-    async def write(self, chunk: bytes) -> None:
+    async def write(self, chunk: Piece) -> None:
         """Send a piece of the body; returns when there is room for another."""
         transport = self._transport
         if self.failure is not None or transport is None or self.closed:
