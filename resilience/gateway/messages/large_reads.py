@@ -69,6 +69,7 @@ class LargeReads(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """See asyncio.BufferedProtocol."""
         piece = memoryview(self._read)[:nbytes]
+        self._read = bytearray()
         self._left -= nbytes
         if not self._left:
             self._transport.set_protocol(self._protocol)
