@@ -137,12 +137,12 @@ class ObservedRequest:
         """See Inbound."""
         return self._inbound.start(status, self._begun(status, headers))
 
-    def write(self, piece: bytes) -> Any:
+    def write(self, piece: Piece) -> Any:
         """See Inbound."""
         self._passes(piece)
         return self._inbound.write(piece)
 
-    def end(self, piece: bytes, trailers: Sequence[Header] = ()) -> Any:
+    def end(self, piece: Piece, trailers: Sequence[Header] = ()) -> Any:
         """See Inbound."""
         self._passes(piece)
         self.complete = True
@@ -194,8 +194,8 @@ class ObservedRequest:
             reader.head(status, headers)
         return [*headers, *self.answer_headers] if self.answer_headers else headers
 
-    def _passes(self, piece: bytes) -> None:
+    def _passes(self, piece: Piece) -> None:
         if piece:
             self.sent += len(piece)
             for reader in self.readers:
-                reader.piece(piece)
+                reader.piece(bytes(piece))

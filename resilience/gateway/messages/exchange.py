@@ -212,7 +212,7 @@ class Exchange(Protocol):
     async def answering(self) -> None:
         """Wait until ``answered``."""
 
-    def take(self) -> bytes:
+    def take(self) -> Piece:
         """What has arrived of the body and was not taken yet."""
         ...
 
