@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, ClassVar, cast
 
+from resilience.gateway.logs.observed_request import ObservedRequest
 from resilience.gateway.messages.exchange import Piece
 from resilience.gateway.messages.large_reads import COPIED, KEPT, SIZE, LargeReads, ReadMemory
 
@@ -115,3 +116,22 @@ def test_what_else_happens_to_the_connection_is_told_to_its_protocol() -> None:
     assert reads.eof_received()
     reads.connection_lost(lost)
     assert ["pause", "resume", "end", lost] == reader.told
+
+
+def test_who_reads_an_answer_on_its_way_gets_bytes() -> None:
+    class Inbound:
+        head = hop = None
+
+        def write(self, piece: Piece) -> Piece:
+            return piece
+
+    class AnswerReader:
+        kinds: ClassVar = list[type]()
+
+        def piece(self, data: bytes) -> None:
+            self.kinds.append(type(data))
+
+    observed, piece = ObservedRequest(cast("Any", Inbound()), lambda: 0.0), memoryview(b"abc")
+    observed.readers = (cast("Any", AnswerReader()),)
+    assert observed.write(piece) is piece
+    assert ([bytes], 3) == (AnswerReader.kinds, observed.sent)
