@@ -41,7 +41,7 @@ class Client:
             await exchange.head()
             if exchange.status == 200:
                 async for chunk in _body(exchange):
-                    yield chunk
+                    yield bytes(chunk)
         finally:
             exchange.release()
 
@@ -60,7 +60,7 @@ async def _body(exchange: Exchange) -> AsyncIterator[bytes]:
     while True:
         chunk = exchange.take()
         if chunk:
-            yield chunk
+            yield bytes(chunk)
         elif exchange.complete:
             return
         else:

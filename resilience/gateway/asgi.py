@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote_to_bytes
 from ..drivers.async_timeouts import AsyncTimeout
 from .logs.observed_request import CLIENT_GONE
 from .messages.disconnect import Disconnects, Flight, Receive
-from .messages.exchange import Header
+from .messages.exchange import Header, Piece
 from .messages.inbound import BodyBrokenError, ClientGoneError, HopRequest, RequestHead
 from .messages.request_body import within
 from .messages.tunnel import TunnelEnd
@@ -131,13 +131,13 @@ class AsgiInbound:
         self._has_started = True
         await self._taken({"type": "http.response.start", "status": status, "headers": headers})
 
-    async def write(self, piece: bytes) -> None:
+    async def write(self, piece: Piece) -> None:
         """See Inbound."""
-        await self._taken({"type": "http.response.body", "body": piece, "more_body": True})
+        await self._taken({"type": "http.response.body", "body": bytes(piece), "more_body": True})
 
-    async def end(self, piece: bytes, trailers: Sequence[Header] = ()) -> None:
+    async def end(self, piece: Piece, trailers: Sequence[Header] = ()) -> None:
         """See Inbound."""
-        await self._taken({"type": "http.response.body", "body": piece, "more_body": False})
+        await self._taken({"type": "http.response.body", "body": bytes(piece), "more_body": False})
 
     async def _taken(self, message: Any) -> None:
         await within(self._patience, self._send(message), ClientGoneError)

@@ -229,7 +229,7 @@ class Forwarder:
         if kept is not None:
             kept.outdate(request, answer.status)
             if answer.complete:
-                answer = Resumed(answer, answer.take())
+                answer = Resumed(answer, bytes(answer.take()))
                 kept.keep(request, answer.status, headers, answer.begun, service.clock())
         if service.config.balancing.sticky is not None:  # of this client alone: what is kept is for others
             headers = [*headers, *service.cookie(request, attempts)]
@@ -280,7 +280,7 @@ class Forwarder:
         kept = None if fallbacks is None else fallbacks.answers
         if kept is None or isinstance(answer, HeldAnswer) or not kept.wants(request, answer.status, answer.headers):
             return answer
-        whole = Resumed(answer, answer.take())
+        whole = Resumed(answer, bytes(answer.take()))
         try:
             while not answer.complete:
                 await within(service.idle, answer.more(), _stalled)

@@ -13,6 +13,7 @@ from .messages.exchange import (
     Exchange,
     IgnoredAnswerError,
     InvalidRequestError,
+    Piece,
     UpstreamError,
     UpstreamStalledError,
     UpstreamStatusError,
@@ -100,7 +101,7 @@ class Upload:
                 del piece  # see run()
         return True
 
-    async def _send(self, piece: bytes, more: bool) -> bool:
+    async def _send(self, piece: Piece, more: bool) -> bool:
         """Send a piece; whether another is wanted."""
         exchange = self._exchange
         try:

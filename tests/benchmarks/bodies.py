@@ -35,11 +35,6 @@ DIRECTIONS = (DOWN, UP)
 OURS = "ours"
 BUFFERS = {"nginx, large buffers": "/large/", "nginx, no buffers": "/none/"}
 
-_NGINX = 0.60
-MEMORY_MIB = 8.0  # above what there was before the first body
-ROUNDS = 3
-UP, DOWN = "upload", "download"
-
 _NGINX = """
 http {
 %(temporary)s

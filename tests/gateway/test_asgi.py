@@ -12,6 +12,7 @@ import pytest
 
 from resilience import AdaptiveLimit, Chaos, ConfigError, RateLimit, Registry, Retry, custom_policy
 from resilience.gateway import Gateway, GatewayConfig
+from resilience.gateway.asgi import AsgiInbound
 from resilience.gateway.config import GatewaySettings, RouteConfig, ServiceConfig
 from resilience.gateway.config.balancing import BalancingConfig
 from resilience.gateway.config.fallbacks import FallbackConfig
@@ -77,6 +78,19 @@ async def test_a_websocket_is_refused(upstream: Upstream) -> None:
 
     await app_for(upstream)({"type": "websocket"}, receive, send)
     assert ["websocket.close"] == sent
+
+
+async def test_a_large_answer_is_bytes_for_the_server(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    size, kinds, taken = 5_000_000, set[type](), AsgiInbound._taken
+
+    async def noted(inbound: AsgiInbound, message: Any) -> None:
+        kinds.add(type(message.get("body", b"")))
+        await taken(inbound, message)
+
+    monkeypatch.setattr(AsgiInbound, "_taken", noted)
+    upstream.on("/api/large", lambda call: call.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size)))
+    status, _, body = await ask(app_for(upstream), path="/api/large")
+    assert (200, bytes(size), {bytes}) == (status, body, kinds)
 
 
 async def test_lifespan_starts_and_ends(upstream: Upstream) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -43,6 +45,21 @@ def test_bodies_on_one_connection_arrive_each_as_it_was_sent(gateway: Gateway, u
             client.sendall(b"PUT /body-kept HTTP/1.1\r\nHost: gw\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
             assert everything(client, b"\r\n\r\n").startswith(b"HTTP/1.1 200")
     assert bodies == seen
+
+
+def test_large_bodies_at_once_go_both_ways_as_they_were_sent(gateway: Gateway, upstream: Upstream) -> None:
+    source = random.Random(2)
+    bodies = [source.randbytes(3_000_000 + at) for at in range(6)]
+
+    def echo(call: Call) -> None:
+        body = call.body()
+        call.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+    upstream.on("/echo-large", echo)
+    head = b"PUT /echo-large HTTP/1.1\r\nHost: gw\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+    with ThreadPoolExecutor(len(bodies)) as clients:
+        answers = [parsed(reply) for reply in clients.map(lambda body: gateway.raw(head % len(body) + body), bodies)]
+    assert [(200, body) for body in bodies] == [(answer[0], answer[2]) for answer in answers]
 
 
 def test_a_chunked_body_arrives_chunked(gateway: Gateway, upstream: Upstream) -> None:

@@ -152,7 +152,7 @@ async def with_first_item(exchange: Exchange, first: AsyncTimeout, idle: AsyncTi
         idle: Bounds the wait for each piece after that.
         hold: Bytes.
     """
-    found = Resumed(exchange, exchange.take())
+    found = Resumed(exchange, bytes(exchange.take()))
     try:
         await within(first, _item(exchange, found), lambda: UpstreamLateError("no first item"))
         while not exchange.complete and len(found.begun) < hold:
@@ -169,7 +169,7 @@ async def _item(exchange: Exchange, found: Resumed) -> None:
     piece = found.begun
     while not exchange.complete and len(found.begun) <= HELD_BYTES and not has_event(piece):
         await exchange.more()
-        piece = exchange.take()
+        piece = bytes(exchange.take())
         found.begun += piece
 
 

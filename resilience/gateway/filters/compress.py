@@ -22,7 +22,7 @@ from ...core.checks import number
 from ..config.checks import checked, filled
 from ..logs.observed_request import AnswerReader
 from ..messages.content import prefers_gzip
-from ..messages.exchange import Header
+from ..messages.exchange import Header, Piece
 from ..messages.inbound import HopRequest, Inbound, RequestHead
 from ..messages.tunnel import TunnelEnd
 from .content_coding import (
@@ -144,7 +144,7 @@ class CompressedInbound:
         """See Inbound."""
         return self._inbound.trailers
 
-    async def receive(self) -> tuple[bytes, bool]:
+    async def receive(self) -> tuple[Piece, bool]:
         """See Inbound."""
         return await self._inbound.receive()
 
@@ -172,13 +172,13 @@ class CompressedInbound:
         """See Inbound."""
         await self._inbound.start(status, self._begun(status, headers, None))
 
-    async def write(self, piece: bytes) -> None:
+    async def write(self, piece: Piece) -> None:
         """See Inbound."""
         if self._body is not None and piece:
             piece = await self._coded(self._body, piece)
         await self._inbound.write(piece)
 
-    async def end(self, piece: bytes, trailers: Sequence[Header] = ()) -> None:
+    async def end(self, piece: Piece, trailers: Sequence[Header] = ()) -> None:
         """See Inbound."""
         if self._body is not None:
             piece, trailers = await self._coded(self._body, piece, is_last=True), without_digests(trailers)
@@ -218,7 +218,8 @@ class CompressedInbound:
         for reader in self._readers:
             reader.head(status, headers)
 
-    async def _coded(self, body: CompressedBody, piece: bytes, *, is_last: bool = False) -> bytes:
+    async def _coded(self, body: CompressedBody, piece: Piece, *, is_last: bool = False) -> bytes:
+        piece = bytes(piece)
         for reader in self._readers if piece else ():
             reader.piece(piece)
         return await body.add(piece, is_last=is_last)

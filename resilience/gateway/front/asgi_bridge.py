@@ -55,7 +55,7 @@ class _Receiving:
             await asyncio.wait((piece, stopped), return_when=asyncio.FIRST_COMPLETED)
             if piece.done():
                 body, more = piece.result()
-                return {"type": "http.request", "body": body, "more_body": more}
+                return {"type": "http.request", "body": bytes(body), "more_body": more}
         except BodyBrokenError:
             pass
         finally:

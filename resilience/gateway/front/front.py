@@ -13,6 +13,7 @@ from ..client_addresses import ClientAddresses
 from ..config.listeners import GatewaySettings
 from ..messages.exchange import Header
 from ..messages.inbound import ClientGoneError, Inbound, RefusedRequest, RequestHead
+from ..messages.large_reads import ReadMemory
 from ..messages.request_body import within
 from ..open_files import room_for
 from .http1 import Http1Connection
@@ -40,6 +41,7 @@ class Front:
         is_leaving: Whether clients are asked to send their next requests elsewhere; requests are served as ever.
         draining: Whether no more requests are wanted.
         failed_handshakes: Connections that came to nothing before their first request could come, by the reason.
+        read_memory: What large bodies are read into.
         most_connections: How many may be open: as its settings say, or fewer, if the process may open no more files.
         date: The value of a Date header; up to date while there are connections, but for a quarter of a second.
     """
@@ -61,6 +63,7 @@ class Front:
         self.peers = Peers(
             max_connections=settings.max_connections_per_client, rate=settings.client_rate, burst=settings.client_burst)
         self.clients = ClientAddresses.behind(settings.trusted_proxies)
+        self.read_memory = ReadMemory()
         self._patience = AsyncTimeout("client", settings.client_timeout)
         self.is_leaving = self.draining = False
         self.failed_handshakes: dict[str, int] = {}

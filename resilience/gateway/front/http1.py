@@ -26,6 +26,7 @@ import logging
 from math import inf
 from typing import TYPE_CHECKING, Final, cast
 
+from ..messages.exchange import Piece
 from ..messages.inbound import ClientGoneError
 from ..messages.problem import Problem
 from ..messages.tunnel import TunnelEnd
@@ -132,7 +133,7 @@ class Http1Connection(asyncio.Protocol):
         """See asyncio.Protocol."""
         front, accepted = self.front, Accepted.over(transport, self._proxied)
         self.transport = transport = cast("asyncio.Transport", transport)
-        self.pipeline = Pipeline(transport, accepted, front.settings)
+        self.pipeline = Pipeline(transport, accepted, front.settings, front.read_memory)
         self.deadline = front.loop.time() + front.settings.header_timeout
         if not front.enter(self):
             self._abort()
@@ -193,7 +194,7 @@ class Http1Connection(asyncio.Protocol):
         self.deadline = self.front.loop.time() + PROBE_S
         return True
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: Piece) -> None:
         """See asyncio.Protocol."""
         if self._closing:
             return

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from socket import SO_LINGER, SOL_SOCKET
 from typing import TYPE_CHECKING, Final
 
-from ..messages.exchange import Header
+from ..messages.exchange import Header, Piece
 from ..messages.framing import BODILESS
 from ..messages.inbound import BodyBrokenError, ClientGoneError
 from ..messages.trailers import trailer_lines
@@ -48,7 +48,7 @@ class Http1Exchange:
         """See Inbound."""
         return self.request.trailers
 
-    async def receive(self) -> tuple[bytes, bool]:
+    async def receive(self) -> tuple[Piece, bool]:
         """See Inbound."""
         connection, request = self._connection, self.request
         if request.expects_continue:
@@ -155,7 +155,7 @@ class Http1Exchange:
             said = b"keep-alive"
         return b"connection: %b\r\n" % said if said else b""
 
-    async def write(self, piece: bytes) -> None:
+    async def write(self, piece: Piece) -> None:
         """See Inbound."""
         self._send(piece, b"")
         connection = self._connection
@@ -164,7 +164,7 @@ class Http1Exchange:
         if connection.gone:
             raise ClientGoneError
 
-    async def end(self, piece: bytes, trailers: Sequence[Header] = ()) -> None:
+    async def end(self, piece: Piece, trailers: Sequence[Header] = ()) -> None:
         """See Inbound."""
         last = LAST_CHUNK if self._chunked else b""
         if trailers and self._chunked and self.hop is not None and self.hop.takes_trailers:
@@ -184,7 +184,7 @@ class Http1Exchange:
         if self.started and not self.answered and not is_delimited and not transport.is_closing():
             transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, _RESET)
 
-    def _send(self, piece: bytes, last: bytes) -> None:
+    def _send(self, piece: Piece, last: bytes) -> None:
         """Write a piece of the body, with the head before the first and what ends it after the last."""
         connection = self._connection
         if connection.gone:
@@ -201,5 +201,5 @@ class Http1Exchange:
             if len(piece) > 4096:
                 connection.transport.writelines((b"%b%x\r\n" % (head, len(piece)), piece, b"\r\n" + last))
                 return
-            piece = b"%x\r\n%b\r\n" % (len(piece), piece)
+            piece = b"".join((b"%x\r\n" % len(piece), piece, b"\r\n"))
         connection.transport.write(head + piece + last if head or last else piece)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from h2.errors import ErrorCodes
 
 from ..http2.fields import trailer_fields, trailers_of
-from ..messages.exchange import Header
+from ..messages.exchange import Header, Piece
 from ..messages.framing import BODILESS
 from ..messages.grpc_status import answer_of, is_grpc, trailers_for
 from ..messages.inbound import BodyBrokenError, ClientGoneError, RequestHead
@@ -221,11 +221,11 @@ class Http2Stream:
         self.started = True
         self._connection.put_fields(self, fields, end=end)
 
-    async def write(self, piece: bytes) -> None:
+    async def write(self, piece: Piece) -> None:
         """See Inbound."""
         await self._send(piece, end=False)
 
-    async def end(self, piece: bytes, trailers: Sequence[Header] = ()) -> None:
+    async def end(self, piece: Piece, trailers: Sequence[Header] = ()) -> None:
         """See Inbound."""
         fields = trailer_fields(trailers) if trailers and self.hop is not None and self.hop.takes_trailers else []
         await self._send(piece, end=not fields)
@@ -253,7 +253,7 @@ class Http2Stream:
         connection.put_fields(self, answer_fields(status, headers, connection.front.date)[0], end=not body)
         self.answered = not body or connection.wire.put_some(self.id, body, end=True) == len(body)
 
-    async def _send(self, piece: bytes, *, end: bool) -> None:
+    async def _send(self, piece: Piece, *, end: bool) -> None:
         """Send a piece of the body as the windows and the turns of others allow."""
         if self.gone:
             raise ClientGoneError

@@ -26,7 +26,7 @@ from typing import Any, Final
 
 import httptools
 
-from ..messages.exchange import Header
+from ..messages.exchange import Header, Piece
 from ..messages.framing import FIELDS, large_rest
 from ..messages.headers import size_of
 from ..messages.inbound import HopRequest, RequestHead
@@ -93,7 +93,7 @@ class Incoming:
 
     def __init__(self, head: RequestHead, keep_alive: bool) -> None:
         self.head, self.keep_alive = head, keep_alive
-        self.pieces: list[bytes] = []
+        self.pieces: list[Piece] = []
         self.trailers: list[Header] = []
 
 
@@ -158,17 +158,16 @@ class RequestParser:
         if rest:
             self.feed(rest)
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: Piece) -> None:
         """Read what has arrived."""
         if self.refusal is not None or self._parser is None:
             return
         if self.leftover is not None:
-            self.leftover += data
+            self.leftover += bytes(data)
             return
-        if self._unparsed:
-            data = self._past_llhttp(data)
-            if not data:
-                return
+        data = self._past_llhttp(data) if self._unparsed else bytes(data)
+        if not data:
+            return
         self._completed = False
         self._fed = len(data)
         body = self.incoming
@@ -228,12 +227,18 @@ class RequestParser:
             if body.excess > MAX_CHUNK_EXCESS:
                 self.refusal = Refusal(400, "the chunks have more around them than in them")
         elif self.incoming.keep_alive:  # else llhttp refuses what follows the body
-            self._unparsed = large_rest(self.incoming.head.headers, self.incoming.buffered)
+            left = large_rest(self.incoming.head.headers, self.incoming.buffered)
+            if left:
+                self._go_past_llhttp(left)
 
-    def _past_llhttp(self, data: bytes) -> bytes:
+    def _go_past_llhttp(self, left: int) -> None:
+        """The next bytes, so many, are the rest of a body that llhttp will not see."""
+        self._unparsed = left
+
+    def _past_llhttp(self, data: Piece) -> bytes:
         """Take a piece of a body that llhttp does not see; what is behind the body."""
         left = self._unparsed
-        piece, rest = (data, b"") if len(data) <= left else (data[:left], data[left:])
+        piece, rest = (data, b"") if len(data) <= left else (data[:left], bytes(data[left:]))
         self.on_body(piece)
         self._unparsed = left - len(piece)
         if not self._unparsed:
@@ -341,7 +346,7 @@ class RequestParser:
         if upgrade or takes_trailers:
             incoming.hop = HopRequest(upgrade, takes_trailers)
 
-    def on_body(self, body: bytes) -> None:
+    def on_body(self, body: Piece) -> None:
         """A piece of the body."""
         incoming = self.incoming
         assert incoming is not None

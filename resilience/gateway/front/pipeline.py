@@ -10,6 +10,7 @@ import asyncio
 from typing import Final
 
 from ..config.listeners import GatewaySettings
+from ..messages.large_reads import LargeReads, ReadMemory
 from .accepted import Accepted
 from .parser import Incoming, RequestParser
 
@@ -20,11 +21,16 @@ MAX_WAITING: Final = 4  # requests that wait while more is read
 class Pipeline(RequestParser):
     """The parser of a connection's requests, and how much is read of them."""
 
-    __slots__ = ("_is_paused", "_transport")
+    __slots__ = ("_is_paused", "_memory", "_transport")
 
-    def __init__(self, transport: asyncio.Transport, accepted: Accepted, settings: GatewaySettings) -> None:
+    def __init__(self, transport: asyncio.Transport, accepted: Accepted, settings: GatewaySettings,
+                 memory: ReadMemory) -> None:
         super().__init__(accepted, max_head_bytes=settings.max_header_bytes, max_headers=settings.max_headers)
-        self._transport, self._is_paused = transport, False
+        self._transport, self._memory, self._is_paused = transport, memory, False
+
+    def _go_past_llhttp(self, left: int) -> None:
+        super()._go_past_llhttp(left)
+        LargeReads(self._transport, left, self._memory)
 
     def take(self) -> Incoming:
         """The next request."""

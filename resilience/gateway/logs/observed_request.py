@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final, Protocol
 
-from ..messages.exchange import Header
+from ..messages.exchange import Header, Piece
 from ..messages.inbound import HopRequest, Inbound, RequestHead
 from ..messages.tunnel import TunnelEnd
 from .trace_context import Trace
@@ -112,7 +112,7 @@ class ObservedRequest:
         """See Inbound."""
         self._inbound.interim(status, headers)
 
-    async def receive(self) -> tuple[bytes, bool]:
+    async def receive(self) -> tuple[Piece, bool]:
         """See Inbound."""
         piece = await self._inbound.receive()
         self.received += len(piece[0])
@@ -137,12 +137,12 @@ class ObservedRequest:
         """See Inbound."""
         return self._inbound.start(status, self._begun(status, headers))
 
-    def write(self, piece: bytes) -> Any:
+    def write(self, piece: Piece) -> Any:
         """See Inbound."""
         self._passes(piece)
         return self._inbound.write(piece)
 
-    def end(self, piece: bytes, trailers: Sequence[Header] = ()) -> Any:
+    def end(self, piece: Piece, trailers: Sequence[Header] = ()) -> Any:
         """See Inbound."""
         self._passes(piece)
         self.complete = True
@@ -194,8 +194,8 @@ class ObservedRequest:
             reader.head(status, headers)
         return [*headers, *self.answer_headers] if self.answer_headers else headers
 
-    def _passes(self, piece: bytes) -> None:
+    def _passes(self, piece: Piece) -> None:
         if piece:
             self.sent += len(piece)
             for reader in self.readers:
-                reader.piece(piece)
+                reader.piece(bytes(piece))

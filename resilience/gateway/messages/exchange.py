@@ -16,6 +16,8 @@ import attrs
 from .tunnel import TunnelEnd
 
 Header = tuple[bytes, bytes]
+#: Of a body. A view is of memory that nobody writes to while it is there; see large_reads.py.
+Piece = bytes | memoryview
 
 
 class UpstreamError(Exception):
@@ -198,7 +200,7 @@ class Exchange(Protocol):
         ...
 
 
-    async def write(self, chunk: bytes) -> None:
+    async def write(self, chunk: Piece) -> None:
         """Send a piece of the request's body; returns when there is room for another."""
 
     def end(self, trailers: Sequence[Header] = ()) -> None:
@@ -210,7 +212,7 @@ class Exchange(Protocol):
     async def answering(self) -> None:
         """Wait until ``answered``."""
 
-    def take(self) -> bytes:
+    def take(self) -> Piece:
         """What has arrived of the body and was not taken yet."""
         ...
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 import attrs
 
-from .exchange import Header
+from .exchange import Header, Piece
 from .tunnel import TunnelEnd
 
 
@@ -136,7 +136,7 @@ class Inbound(Protocol):
         """See above."""
         ...
 
-    async def receive(self) -> tuple[bytes, bool]:
+    async def receive(self) -> tuple[Piece, bool]:
         """Wait for the next piece of the request's body; return it, and whether there is more.
 
         Raises:
@@ -168,8 +168,8 @@ class Inbound(Protocol):
     async def start(self, status: int, headers: Sequence[Header]) -> None:
         """Begin a response whose body is to be streamed: write() and end() follow."""
 
-    async def write(self, piece: bytes) -> None:
+    async def write(self, piece: Piece) -> None:
         """Send a piece of the response's body; returns when there is room for another."""
 
-    async def end(self, piece: bytes, trailers: Sequence[Header] = ()) -> None:
+    async def end(self, piece: Piece, trailers: Sequence[Header] = ()) -> None:
         """Send the last piece of the body, which may be empty, and *trailers*, if the client takes any."""

@@ -22,11 +22,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterator
+from math import inf
 from typing import Final, TypeVar
 
 from ...core.context_managers import context_manager
 from ...drivers.async_timeouts import AsyncTimeout
 from ...errors import DeadlineExceededError
+from .exchange import Piece
 from .inbound import BodyBrokenError
 from .problem import Problem, too_large
 
@@ -43,7 +45,7 @@ class Intake:
 
     __slots__ = ("_came", "_left", "_max_body", "_patience", "_rate", "_receive", "_upload_timeout", "_waited_s")
 
-    def __init__(self, receive: Callable[[], Awaitable[tuple[bytes, bool]]], patience: AsyncTimeout,
+    def __init__(self, receive: Callable[[], Awaitable[tuple[Piece, bool]]], patience: AsyncTimeout,
                  upload_timeout: float | None, max_body: int | None, rate: float | None = None) -> None:
         """Nothing is read yet.
 
@@ -64,7 +66,7 @@ class Intake:
         """From now on the client may take its time: somebody else bounds how long it and the upstream say nothing."""
         self._patience = self._upload_timeout = self._rate = None
 
-    async def piece(self) -> tuple[bytes, bool]:
+    async def piece(self) -> tuple[Piece, bool]:
         """The next piece, and whether there is more.
 
         Raises:
@@ -92,13 +94,13 @@ class Intake:
         return ((self._upload_timeout is not None and waited >= self._upload_timeout)
                 or (self._rate is not None and is_too_slow(self._came, waited, self._rate)))
 
-    async def begun(self, most: int) -> tuple[bytes, bool]:
+    async def begun(self, most: float) -> tuple[bytes, bool]:
         """The body as far as *most* bytes, or a piece more, and whether there is more of it.
 
         Raises:
             Problem: 400, 408 or 413.
         """
-        pieces, size, more = [], 0, True
+        pieces, size, more = list[Piece](), 0, True
         while more and size <= most:
             piece, more = await self.piece()
             pieces.append(piece)
@@ -111,14 +113,7 @@ class Intake:
         Raises:
             Problem: 400, also if it has not *length* bytes; 408 or 413.
         """
-        body, more = await self.piece()
-        if more:
-            pieces, size = [body], len(body)
-            while more and (length is None or size <= length):
-                piece, more = await self.piece()
-                pieces.append(piece)
-                size += len(piece)
-            body = b"".join(pieces)
+        body, _ = await self.begun(inf if length is None else length)
         if length is not None and len(body) != length:
             raise Problem(400, "the body is not as long as its Content-Length", close=True)
         return body
@@ -134,7 +129,7 @@ class BegunIntake:
         self._more, self._intake = more, intake
         self.be_patient = intake.be_patient
 
-    async def piece(self) -> tuple[bytes, bool]:
+    async def piece(self) -> tuple[Piece, bool]:
         """See Intake."""
         begun, self._begun = self._begun, None
         return await self._intake.piece() if begun is None else (begun, self._more)

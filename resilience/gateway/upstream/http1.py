@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ..messages.exchange import Endpoint, Header, InvalidRequestError, Request, UpstreamClient
+from ..messages.large_reads import ReadMemory
 from .connecting import connect
 from .http1_connection import Connection
 from .http2 import Http2Client
@@ -39,6 +40,7 @@ class Http1Client:
         self._idle: dict[Endpoint, deque[Connection]] = {}  # those that were idle for longest first
         self._timer: asyncio.TimerHandle | None = None
         self._http2: Http2Client | None = None
+        self.read_memory = ReadMemory()
 
     def of_http2(self) -> UpstreamClient:
         """See UpstreamClient."""

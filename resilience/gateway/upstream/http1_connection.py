@@ -25,9 +25,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import httptools
 
 from ..balancing.retry_state import IDEMPOTENT
-from ..messages.exchange import Endpoint, Header, InvalidRequestError, Request, UpstreamError
+from ..messages.exchange import Endpoint, Header, InvalidRequestError, Piece, Request, UpstreamError
 from ..messages.framing import BODILESS, FIELDS, large_rest
 from ..messages.headers import interim_to_client
+from ..messages.large_reads import LargeReads
 from ..messages.trailers import trailer_lines
 from ..messages.tunnel import TunnelEnd
 from .connecting import connect
@@ -73,7 +74,7 @@ class Connection(asyncio.Protocol):
         self.answered = self.complete = False
         self.failure: UpstreamError | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._chunks: list[bytes] = []
+        self._chunks: list[Piece] = []
         self.trailers: list[Header] = []
         self._buffered = self._head_size = self._trailer_size = self._interims = 0
         self._unparsed = 0  # bytes of the body that are to come, and that the parser will not see
@@ -91,7 +92,7 @@ class Connection(asyncio.Protocol):
         if body:
             self._left = 0
 
-    async def write(self, chunk: bytes) -> None:
+    async def write(self, chunk: Piece) -> None:
         """Send a piece of the body; returns when there is room for another."""
         transport = self._transport
         if self._left is not None:
@@ -131,7 +132,7 @@ class Connection(asyncio.Protocol):
         while not self.answered and self.failure is None:
             await self._wait()
 
-    def take(self) -> bytes:
+    def take(self) -> Piece:
         """What has arrived of the body and was not taken yet."""
         chunks = self._chunks
         if not chunks:
@@ -243,7 +244,7 @@ class Connection(asyncio.Protocol):
                 self._may_end = tls.read(1) == b""  # only after a close_notify
         return False
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: Piece) -> None:
         """See asyncio.Protocol."""
         if not self._busy:  # nobody asked
             self.abort()
@@ -257,7 +258,7 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as error:
-            self._switch(data[error.args[0]:])
+            self._switch(bytes(data[error.args[0]:]))
         except Exception:  # noqa: BLE001 - httptools wraps what its callbacks raise, too
             self._surplus = True
             self._nonsense("the answer is not valid HTTP/1.1")
@@ -267,18 +268,22 @@ class Connection(asyncio.Protocol):
             elif self._chunks:
                 self._wake()
             if is_head and self.answered and not self.complete:
-                self._unparsed = large_rest(self.headers, self._buffered)
+                self._go_past_parser()
 
-    def _past_parser(self, data: bytes) -> None:
+    def _go_past_parser(self) -> None:
+        """Let the rest of a large body go past the parser; nothing behind it is read then."""
+        self._unparsed = large_rest(self.headers, self._buffered)
+        if self._unparsed and self._transport is not None:
+            LargeReads(self._transport, self._unparsed, self._client.read_memory)
+
+    def _past_parser(self, data: Piece) -> None:
         """Take what the parser does not see: bytes of another protocol, or a piece of a large body."""
         if self._switched is not None:
-            self._switched += data
+            self._switched += bytes(data)
             return
-        left = self._unparsed
-        self.on_body(data if len(data) <= left else data[:left])
-        self._unparsed = max(0, left - len(data))
-        if len(data) >= left:
-            self._surplus = len(data) > left
+        self.on_body(data)
+        self._unparsed -= len(data)
+        if not self._unparsed:
             self._parser = httptools.HttpResponseParser(self)  # the one that was there still waits for the body
             self.complete = True
         self._wake()
@@ -374,7 +379,7 @@ class Connection(asyncio.Protocol):
         self._interim = self._until_close = True
         self.headers.clear()
 
-    def on_body(self, body: bytes) -> None:
+    def on_body(self, body: Piece) -> None:
         """A piece of the body."""
         if self._interim:  # which has none (RFC 9112, 6.3); llhttp knows that of the statuses up to 103
             raise ValueError

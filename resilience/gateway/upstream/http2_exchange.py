@@ -22,6 +22,7 @@ from ..messages.exchange import (
     Endpoint,
     Header,
     InvalidRequestError,
+    Piece,
     Request,
     UnprocessedError,
     UpstreamError,
@@ -186,7 +187,7 @@ class Http2Exchange:
 
     # -- Exchange
 
-    async def write(self, chunk: bytes) -> None:
+    async def write(self, chunk: Piece) -> None:
         """See messages.exchange.Exchange."""
         if self._left is not None:
             self._left -= len(chunk)
