@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from socket import SO_LINGER, SOL_SOCKET
 from typing import TYPE_CHECKING, Final
 
+from ..messages.chunks import LAST_CHUNK, write_chunk
 from ..messages.exchange import Header, Piece
 from ..messages.framing import BODILESS
 from ..messages.inbound import BodyBrokenError, ClientGoneError
 from ..messages.trailers import trailer_lines
 from ..messages.tunnel import TunnelEnd
-from .answer import CONTINUE, LAST_CHUNK, AnswerHead, InvalidAnswerError, interim_bytes
+from .answer import CONTINUE, AnswerHead, InvalidAnswerError, interim_bytes
 from .parser import Incoming
 
 if TYPE_CHECKING:
@@ -198,8 +199,6 @@ class Http1Exchange:
             if self._left < 0:
                 raise InvalidAnswerError
         elif self._chunked and piece:
-            if len(piece) > 4096:
-                connection.transport.writelines((b"%b%x\r\n" % (head, len(piece)), piece, b"\r\n" + last))
-                return
-            piece = b"".join((b"%x\r\n" % len(piece), piece, b"\r\n"))
+            write_chunk(connection.transport, piece, head, last)
+            return
         connection.transport.write(head + piece + last if head or last else piece)

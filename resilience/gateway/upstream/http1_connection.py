@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import httptools
 
 from ..balancing.retry_state import IDEMPOTENT
+from ..messages.chunks import LAST_CHUNK, write_chunk
 from ..messages.exchange import Endpoint, Header, InvalidRequestError, Piece, Request, UpstreamError
 from ..messages.framing import BODILESS, FIELDS, large_rest
 from ..messages.headers import interim_to_client
@@ -87,7 +88,7 @@ class Connection(asyncio.Protocol):
         assert self._transport is not None
         body = request.body
         if body is not None and request.length is None:
-            body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
+            body = b"%x\r\n%b\r\n%b" % (len(body), body, LAST_CHUNK) if body else LAST_CHUNK
         self._transport.write(head + body if body else head)
         if body:
             self._left = 0
@@ -102,7 +103,7 @@ class Connection(asyncio.Protocol):
         if self.failure is not None or transport is None or self.closed:
             return  # head() tells
         if self._left is None:
-            transport.writelines((b"%x\r\n" % len(chunk), chunk, b"\r\n"))
+            write_chunk(transport, chunk)
         else:
             transport.write(chunk)
         if self._writable is not None:
