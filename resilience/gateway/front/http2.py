@@ -6,8 +6,7 @@ Who ends what:
 
     the client resets a stream    its task is cancelled
     the client leaves             all tasks are cancelled
-    the client says GOAWAY        what is under way ends (RFC 9113, 6.8), and then the connection; if it says that
-                                  something is wrong, all ends at once
+    the client says GOAWAY        what is under way ends (RFC 9113, 6.8), then the connection; at an error, all ends
     a request is malformed        its stream is reset; what h2 itself refuses ends the connection by GOAWAY
     an answer breaks off          its stream is reset, so that nobody takes it for complete
     an answer comes early         the rest of the body is thrown away for a while (lingering.py), then it is reset
