@@ -191,6 +191,15 @@ def test_no_english_word_is_left_on_a_korean_page(stream: StreamServer, open_pag
     assert page.evaluate("document.documentElement.scrollWidth") == 360
 
 
+@pytest.mark.parametrize("streams", [1, 2])
+def test_why_a_stream_is_away_is_said_in_korean(stream: StreamServer, open_page: OpenPage, streams: int) -> None:
+    stream.stop()
+    page = open_page(*[stream] * streams, locale="ko")
+    expect(page.locator("#complaints")).to_contain_text("연결이 거부됨")
+    said = page.locator("#complaints").inner_text().replace(stream.url, "")
+    assert not re.search("[A-Za-z]", said), said
+
+
 @pytest.mark.parametrize(("locale", "help_", "word"), [("en", "Help", "half-open"), ("ko", "도움말", "반열림")])
 def test_what_the_words_mean_is_told_on_the_page(stream: StreamServer, open_page: OpenPage, locale: str, help_: str, word: str) -> None:
     stream.messages = [resilience("stock")]
