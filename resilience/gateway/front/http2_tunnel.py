@@ -4,7 +4,8 @@ To the gateway the request is the GET with an upgrade that HTTP/1.1 has in its p
 front's own; 101 becomes 200. The tunnel is given a transport that stands for the stream, and has its place in the
 connection from then on:
 
-    the end of either side's sending    END_STREAM
+    the end of either side's sending    END_STREAM; if it is the service's, a client that sends nothing more has CLOSE_S
+                                        for its own, for browsers leave such a stream open
     a side that is cut                  RST_STREAM (CANCEL)
     a side that takes nothing           the window of the stream stays shut; that of the connection does not, so that
                                         other streams go on
@@ -26,7 +27,7 @@ from ..http2.wire import Bytes
 from ..messages.exchange import Header, UpstreamError
 from ..messages.inbound import ClientGoneError
 from ..messages.problem import Problem
-from ..messages.tunnel import TunnelEnd
+from ..messages.tunnel import CLOSE_S, TunnelEnd
 from .http2_fields import answer_fields
 from .http2_stream import Http2Stream
 
@@ -84,10 +85,10 @@ class StreamTransport(asyncio.Transport):
     Attributes:
         id: Of the stream.
         task: Runs the tunnel.
-        deadline: None; see expire().
+        deadline: When a client has had its time to end, too; see expire().
     """
 
-    deadline: Final = inf
+    deadline = inf
 
     def __init__(self, connection: Http2Connection, stream: Http2Stream) -> None:
         """Nothing is read yet."""
@@ -97,7 +98,7 @@ class StreamTransport(asyncio.Transport):
         self._protocol = asyncio.Protocol()
         self._pending = bytearray()
         self._held = 0  # bytes that the window of the stream is still to be opened for
-        self._reads = self._is_full = self._ends = self._closing = self._lost = False
+        self._reads = self._is_full = self._ends = self._closing = self._lost = self._is_heard = False
 
     # -- the connection tells
 
@@ -113,6 +114,7 @@ class StreamTransport(asyncio.Transport):
 
     def came(self, piece: bytes) -> None:
         """The client has sent a piece. While it is not read, no more follows than the window of the stream allows."""
+        self._is_heard = True
         if piece and not self._closing:
             self._protocol.data_received(piece)
         if self._reads:
@@ -154,7 +156,17 @@ class StreamTransport(asyncio.Transport):
         return sent > 0 and bool(pending)
 
     def expire(self) -> None:
-        """It has no deadline: how long a tunnel waits is its own to say."""
+        """The service has ended. Wait on while the client has something to take, or to say; else the tunnel is over."""
+        self.deadline = inf
+        if self._pending or self._is_heard:
+            self._await_end()
+        else:
+            self.close()
+
+    def _await_end(self) -> None:
+        self._is_heard = False
+        self.deadline = self._connection.front.loop.time() + CLOSE_S
+        self._connection.look_at(self.deadline)
 
     def leave(self) -> None:
         """The client has left it, or must."""
@@ -207,6 +219,7 @@ class StreamTransport(asyncio.Transport):
         if self._ends or self.gone:
             return
         self._ends = True
+        self._await_end()
         if not self._pending:
             try:
                 self._connection.end_body(self)
