@@ -41,9 +41,14 @@ def safety(context: FilterContext) -> None:
     context.response.headers["strict-transport-security"] = f"max-age={context.response.status}"
 
 
+@outbound_filter
+def forbids(context: FilterContext) -> None:
+    context.refuse(451, "not here")
+
+
 def config(error_endpoint: str | None = "page", filters: tuple[str, ...] = (), **tables: Any) -> Any:
     gateway = {} if error_endpoint is None else {"error_endpoint": error_endpoint}
-    named = {name: {"use": f"{__name__}:{name}"} for name in ("page", "broken", "safety")}
+    named = {name: {"use": f"{__name__}:{name}"} for name in ("page", "broken", "safety", "forbids")}
     named["keys"] = {"use": "api_keys", "keys": [{"id": "k", "sha256": "0" * 64, "consumer": "ada"}]}  # type: ignore[dict-item]
     return configured(SERVICE, routes=ROUTES, filters=named, gateway={**gateway, "filters": [*filters]}, **tables)
 
@@ -90,6 +95,14 @@ async def test_the_connection_is_closed_or_kept_as_ever_and_heads_have_no_body()
         text = await client.all()
     assert [b"404", b"404", b"400"] == [part[:3] for part in text.split(b"HTTP/1.1 ")[1:]], "nothing after what is doubtful"
     assert 2 == text.count(b"<p>"), text
+
+
+@pytest.mark.parametrize("error_endpoint", ["page", None])
+async def test_nothing_is_read_behind_what_is_doubtful_though_a_filter_refuses_its_answer(error_endpoint: str | None) -> None:
+    async with served(config(error_endpoint, ("forbids",))) as (_, front):
+        text = await front.ask(b"GET /shop/a HTTP/1.1\r\nHost: gw\r\nHost: two\r\n\r\n" + asked("/smuggled"))
+    assert [b"451"] == [part[:3] for part in text.split(b"HTTP/1.1 ")[1:]]
+    assert b"connection: close" in text
 
 
 @pytest.mark.parametrize(("error_endpoint", "told"), [

@@ -289,7 +289,8 @@ class FilterContext:
         lines = [header(name, value) for name, value in
                  (headers.items() if isinstance(headers, Mapping) else headers)]
         if self.refusal is None or self.response is not None:
-            self.refusal = Refusal(status, detail, lines, members=members)
+            closes = self.refusal is not None and self.refusal.close  # what is in doubt stays so
+            self.refusal = Refusal(status, detail, lines, closes, members)
 
     def stop(self) -> None:
         """Skip all filters that follow, outbound ones too, but for those that are declared with ``always``."""
