@@ -80,7 +80,11 @@ Outbound = Callable[[int, list[Header], AnswerBody], Awaitable[tuple[int, list[H
 
 
 class Forwarder:
-    """Forwards requests to services, with one bound on every client's pace. For one event loop."""
+    """Forwards requests to services, with one bound on every client's pace. For one event loop.
+
+    Attributes:
+        reserved: Folded names of headers that services take for the gateway's word.
+    """
 
     def __init__(self, *, client_timeout: float, upload_timeout: float | None, min_upload_rate: float | None,
                  reserved: frozenset[bytes] = frozenset()) -> None:
@@ -90,10 +94,11 @@ class Forwarder:
             client_timeout: Seconds for each piece that a client sends.
             upload_timeout: Seconds for the whole of a request's body; None: no limit.
             min_upload_rate: Bytes a second that a client has to send at least; None: no limit.
-            reserved: Folded names that no trailer of a client may have: services take them for the gateway's word.
+            reserved: Folded names of headers that services take for the gateway's word: no trailer of a client may
+                have them.
         """
         self._patience = AsyncTimeout("client", client_timeout)
-        self._upload_timeout, self._upload_rate, self._reserved = upload_timeout, min_upload_rate, reserved
+        self._upload_timeout, self._upload_rate, self.reserved = upload_timeout, min_upload_rate, reserved
 
     async def forward(self, service: Service, request: Request, inbound: Inbound,
                       outbound: Outbound | None = None, *, mirror: Mirror | None = None) -> None:
@@ -201,7 +206,7 @@ class Forwarder:
             exchange = await attempts.opened()
         except Exception as error:  # noqa: BLE001 - told to the client, and logged if it is none of theirs
             raise _told(service, error) from None
-        upload = Upload(service, exchange, intake, inbound, self._reserved)
+        upload = Upload(service, exchange, intake, inbound, self.reserved)
         return upload if await upload.run() else None
 
     async def _download(self, service: Service, request: Request, attempts: Attempts | HedgedAttempts,

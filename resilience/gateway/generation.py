@@ -22,13 +22,13 @@ from .filters.chain import NO_FILTERS, Chain, FilterRunner, chain_of
 from .filters.step import Step
 from .filters.steps import steps_of
 from .forwarding import Forwarder
-from .limits.admission_control import AdmissionControl, admission_control_of
+from .limits.admission_control import AdmissionControl, Answer, admission_control_of, overloaded
 from .logs.lost_lines import METRICS as LOST_LINES
 from .logs.observed_request import ObservedRequest
 from .logs.observer import Observer, observer_of
 from .logs.request_statistics import statistics_of
 from .messages.exchange import UpstreamClient
-from .messages.grpc_status import answer_of
+from .messages.grpc_status import answer_of, is_grpc
 from .messages.headers import folded
 from .messages.inbound import ClientGoneError, Inbound, RefusedRequest
 from .messages.problem import Problem, reason_of
@@ -139,6 +139,8 @@ class RequestHandler:
         runner: Runs the filters of a route.
         observer: Is told of its requests; None: nobody is.
         admission_control: Sheds load; None: all may come in.
+        errors: What the error responses to requests that were not admitted pass through; None: they are sent as they
+            are.
     """
 
     admission: Admission
@@ -146,6 +148,7 @@ class RequestHandler:
     runner: FilterRunner
     observer: Observer | None
     admission_control: AdmissionControl | None
+    errors: Chain | None
 
     @classmethod
     def of(cls, config: GatewayConfig, parts: Parts, registry: Registry, once_in_force: Callable[[Act], object],
@@ -160,13 +163,6 @@ class RequestHandler:
             name: Of the listener; None: the public one.
             old: The handler whose place it takes; None: there is none.
         """
-
-        def chain(route: RouteConfig) -> Chain | None:
-            names = [name for name in config.filters_of(route) if name in parts.steps]  # else all of it is off
-            composed = [] if route.compose is None else [parts.composed[route.compose]]
-            found = chain_of([*(parts.steps[name] for name in names), *composed])
-            return NO_FILTERS if found is None and config.gateway.error_endpoint is not None else found
-
         forwarder = Forwarder(
             client_timeout=config.gateway.client_timeout, upload_timeout=config.gateway.upload_timeout,
             min_upload_rate=config.gateway.min_upload_rate,
@@ -177,7 +173,12 @@ class RequestHandler:
         if observer is not None and name is not None:
             observer = observer.of_listener(
                 name, statistics_of(registry, name, once_in_force) if config.gateway.statistics else None)
-        admission = Admission(config, parts.services, chain, before=None if old is None else old.admission.mirrors)
+        errors = _chain(config, parts, None) or NO_FILTERS
+        are_changed = config.gateway.error_endpoint is not None or bool(errors.outbound)
+        admission = Admission(
+            config, parts.services,
+            lambda route: _chain(config, parts, route) or (NO_FILTERS if are_changed else None),
+            before=None if old is None else old.admission.mirrors)
         mirrors = admission.mirrors
         once_in_force(lambda: METRICS.of(registry).adopt(name, mirrors))
         return cls(
@@ -186,7 +187,8 @@ class RequestHandler:
             observer,
             None if config.shedding is None else
             admission_control_of(registry, config.shedding, addresses, once_in_force,
-                                 None if name is None else ("listener", name)))
+                                 None if name is None else ("listener", name)),
+            errors if are_changed else None)
 
     async def serve(self, inbound: Inbound) -> None:
         """Answer one request; see Gateway.serve()."""
@@ -203,7 +205,7 @@ class RequestHandler:
                 if control is not None:
                     answer = await control.admit(observed)
                     if answer is not None:
-                        await inbound.respond(*answer)
+                        await self._shed(answer, inbound, observed)
                         return
                     admitted.request.headers = control.priorities.cleaned(inbound.head, admitted.request.headers)
             if route.filters is None:
@@ -213,7 +215,7 @@ class RequestHandler:
         except Problem as problem:
             # The frames of its history keep an ASGI server's receive() alive, and a connection that should close.
             problem.__traceback__ = problem.__context__ = None
-            await _tell(problem, inbound, observed)
+            await self._tell(problem, inbound, observed)
         except Exception as error:
             _note(error, observed)
             raise
@@ -221,17 +223,33 @@ class RequestHandler:
             if observer is not None and observed is not None:
                 observer.end(observed)
 
+    async def _shed(self, answer: Answer, inbound: Inbound, observed: ObservedRequest) -> None:
+        """Turn a request away, by the prepared *answer* if nobody wants another one."""
+        if self.errors is None and not is_grpc(inbound.head):
+            await inbound.respond(*answer)
+        else:
+            await self._tell(overloaded(), inbound, observed)
+
+    async def _tell(self, problem: Problem, inbound: Inbound, observed: ObservedRequest | None) -> None:
+        """Answer by a *problem*."""
+        if observed is not None:
+            observed.refused = problem.reason
+        if self.errors is None or problem.reason is None:
+            await inbound.respond(*answer_of(problem, inbound.head))
+        else:
+            await self.runner.tell(self.errors, problem, inbound)
+
     def refused(self, request: RefusedRequest) -> None:
         """See Gateway.refused()."""
         if self.observer is not None:
             self.observer.refused(request)
 
 
-async def _tell(problem: Problem, inbound: Inbound, observed: ObservedRequest | None) -> None:
-    """Answer by a *problem*."""
-    if observed is not None:
-        observed.refused = problem.reason
-    await inbound.respond(*answer_of(problem, inbound.head))
+def _chain(config: GatewayConfig, parts: Parts, route: RouteConfig | None) -> Chain | None:
+    """The filters of a route, or those of every route; None: there are none."""
+    names = [name for name in config.filters_of(route) if name in parts.steps]  # else all of it is off
+    composed = [] if route is None or route.compose is None else [parts.composed[route.compose]]
+    return chain_of([*(parts.steps[name] for name in names), *composed])
 
 
 def _note(error: Exception, observed: ObservedRequest | None) -> None:

@@ -119,8 +119,9 @@ class Encoder:
             f'"age_s":{snapshot.at - event.at:.3f}}}'
             for event in snapshot.transitions)
         gauges = f',"gauges":{json.dumps(dict(snapshot.gauges))}' if snapshot.gauges else ""
+        shadow = f',"shadow":{json.dumps(settings.shadow)}' if settings.shadow else ""
         sum_ = ',"sum":true' if command.__recorder__.is_sum else ""
-        return f"{head}{numbers}{transitions}]{gauges}{sum_}}}"
+        return f"{head}{numbers}{transitions}]{gauges}{shadow}{sum_}}}"
 
 
 def _why(snapshot: Snapshot) -> tuple[str, str, str, str, str]:

@@ -14,7 +14,7 @@ EVENTS = (
     "success", "failure", "timeout", "short_circuited", "semaphore_rejected", "thread_pool_rejected", "bad_request",
     "fallback_success", "fallback_failure", "fallback_rejection", "fallback_missing", "exceptions_thrown", "cancelled",
     "responses_from_cache", "collapsed", "emit", "fallback_emit", "throttled", "rate_limited", "no_time_left",
-    "stale_responses",
+    "stale_responses", "shadow_rejected",
 )  # fmt: skip
 REFUSALS = ("short_circuited", "semaphore_rejected", "thread_pool_rejected", "throttled", "rate_limited", "no_time_left")
 

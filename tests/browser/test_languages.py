@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, expect
 from resilience_dashboard import app
 
 from resilience.core.events import State, Trigger
+from resilience.core.reasons import WORDS, verdict
 from tests.browser.messages import EVENTS, REFUSALS, OpenPage, resilience
 from tests.dashboard.servers import StreamServer, served
 
@@ -73,6 +74,37 @@ def test_the_modules_ask_for_no_word_that_is_not_in_the_table(table: dict[str, l
     for trigger in Trigger:
         assert f"trigger_{trigger.value}" in table
         assert table[f"trigger_{trigger.value}"][0] == trigger.value.replace("_", " ")
+
+
+#: What a circuit, a gateway and the dashboard's own server say.
+SAID = [
+    *WORDS.values(), verdict(Trigger.RESTORED, None), verdict(Trigger.FORCED_OPEN, None), "it was opened by hand",
+    *(verdict(trigger, weighed) for trigger in (Trigger.SLOW_RATE, Trigger.FAILURE_RATE, Trigger.CONSECUTIVE,
+                                                Trigger.SUSTAINED_FAILURES) for weighed in ((1, 1, 1, 12.3), (20, 11, 9, 95.0))),
+    "5 of 8 calls failed, and 1 probe failed since", "20 calls in a row failed, over 95 s, and 12 probes failed since",
+    "5 of 8 calls failed, and 2 probes failed since (in 2 of 4 workers)", "2 of 3 gateways see it down",
+    "the stream ended", "no answer within 2.5 s", "the stream was silent for 10 s", "cannot connect: Connection refused",
+    "the connection broke: Connection reset by peer", "the connection was closed before an answer",
+    "the stream's server answered 502",
+]
+
+
+def test_what_servers_say_is_said_in_the_language_of_the_page(browser: Browser) -> None:
+    with served(app, ["/resilience.stream"]) as base, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(base + "/favicon.svg")
+        english, korean, unknown = page.evaluate(f"""async said => {{
+            const {{ speak }} = await import('{base}/js/words.js');
+            const {{ translated }} = await import('{base}/js/sentences.js');
+            const all = language => {{ speak(language); return said.map(translated); }};
+            return [all('en'), all('ko'), ['cannot connect: odd', 'a <b> of 5 calls failed', ''].map(translated)];
+        }}""", SAID)
+    assert SAID == english
+    for before, after in zip(SAID, korean, strict=True):
+        assert HANGUL.search(after), before
+        assert not re.search("[A-Za-z]", after), after
+        assert sorted(re.findall(r"[\d.]+", before)) == sorted(re.findall(r"[\d.]+", after))
+    assert unknown == ["연결할 수 없음: odd", "a <b> of 5 calls failed", ""]
 
 
 def test_the_switch_changes_all_words_and_the_choice_is_kept_in_the_address(
@@ -147,8 +179,9 @@ def test_no_english_word_is_left_on_a_korean_page(stream: StreamServer, open_pag
     change = {"term": 3, "from": "closed", "to": "open", "trigger": "failure_rate", "age_s": 4.0}
     stream.messages = [
         resilience("7", group="8", instance="9", error_rate=1.0, state="open", retry_after_s=0.0, state_since_s=1.0,
-                   last_failure=failure, transitions=[change], has_fallback=True, in_flight=20, abandoned=1, refused=200),
-        resilience("7", group="8", instance="10", state="half_open"),
+                   last_failure=failure, transitions=[change], has_fallback=True, in_flight=20, abandoned=1, refused=200,
+                   reason="5 of 8 calls failed, and 2 probes failed since"),
+        resilience("7", group="8", instance="10", state="half_open", shadow=["max_concurrent", "rate_limit"]),
     ]  # fmt: skip
     page = open_page(stream, locale="ko", viewport={"width": 360, "height": 740}, is_mobile=True)
     expect(page.locator("[data-command]")).to_be_visible()
@@ -156,6 +189,15 @@ def test_no_english_word_is_left_on_a_korean_page(stream: StreamServer, open_pag
     words = set(re.findall("[A-Za-z]{2,}", page.locator("body").inner_text()))
     assert words <= {"resilience", "English", "ms"}
     assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+@pytest.mark.parametrize("streams", [1, 2])
+def test_why_a_stream_is_away_is_said_in_korean(stream: StreamServer, open_page: OpenPage, streams: int) -> None:
+    stream.stop()
+    page = open_page(*[stream] * streams, locale="ko")
+    expect(page.locator("#complaints")).to_contain_text("연결이 거부됨")
+    said = page.locator("#complaints").inner_text().replace(stream.url, "")
+    assert not re.search("[A-Za-z]", said), said
 
 
 @pytest.mark.parametrize(("locale", "help_", "word"), [("en", "Help", "half-open"), ("ko", "도움말", "반열림")])

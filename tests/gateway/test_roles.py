@@ -48,6 +48,13 @@ command = {{ timeout = 5.0, max_concurrent = 3, breaker = false }}
 [services.internal]
 endpoints = ["{two}"]
 
+[services.scaled]
+source = {{ use = "eureka", app = "scaled", servers = ["http://127.0.0.1:{registry}/eureka"], interval = 0.1, required = false }}
+
+[compositions.page]
+parts.item = {{ service = "catalogue", path = "/items/{{id}}" }}
+parts.reviews = {{ service = "internal", path = "/reviews?of={{item:/sku}}", default = [], required = false }}
+
 [filters.keys]
 use = "api_keys"
 {keys}
@@ -107,6 +114,20 @@ service = "sick"
 path = "/hung/*"
 service = "hung"
 
+[[routes]]
+path = "/page/{{id}}"
+compose = "page"
+
+[[routes]]
+path = "/scaled/*"
+service = "scaled"
+
+[registry]
+self_preservation = false
+
+[registry.listener]
+bind = "127.0.0.1:{registry}"
+
 [private]
 bind = "127.0.0.1:{private}"
 
@@ -137,6 +158,12 @@ def private() -> int:
 
 
 @pytest.fixture(scope="module")
+def registry() -> int:
+    """The port of the service registry within."""
+    return free_port()
+
+
+@pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("roles")
     (made / "form.json").write_text(json.dumps({"type": "object", "required": ["sku"]}))
@@ -144,11 +171,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def gateway(three: list[Upstream], private: int, folder: Path) -> Iterator[Gateway]:
+def gateway(three: list[Upstream], private: int, registry: int, folder: Path) -> Iterator[Gateway]:
     keys = "\n".join(f'[[filters.keys.keys]]\nid = "{name}"\nsha256 = "{digest(f"{name}.x")}"\nconsumer = "{name}"\n'
                      f'scopes = {json.dumps(["write"] if name == "ada" else [])}\n' for name in ("ada", "bob"))
     one, two, sick = (each.url for each in three)
-    config = CONFIG.format(one=one, two=two, three=sick, folder=folder, keys=keys, private=private)
+    config = CONFIG.format(one=one, two=two, three=sick, folder=folder, keys=keys, private=private, registry=registry)
     token = f'tokens = {{ ops = "sha256:{hashlib.sha256(TOKEN.encode()).hexdigest()}" }}'
     with running(folder, config, workers=1, admin=token) as made:
         yield made
@@ -175,12 +202,17 @@ def ask(gateway: Gateway, path: str, who: str = "bob", body: str = "", port: int
     return parsed(data)
 
 
-def admin(gateway: Gateway, path: str, change: object) -> int:
-    """Change something by the admin API; the status."""
-    request = urllib.request.Request(f"http://127.0.0.1:{gateway.admin}{path}", json.dumps(change).encode(), method="PATCH",
+def change(port: int, path: str, value: object, method: str) -> int:
+    """Change something at the admin API or the registry; the status."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", json.dumps(value).encode(), method=method,
                                      headers={"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=10) as reply:
         return int(reply.status)
+
+
+def json_answer(value: object) -> bytes:
+    body = json.dumps(value).encode()
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
 
 
 def test_authentication_tells_services_who_asks_and_keeps_strangers_out(gateway: Gateway, three: list[Upstream]) -> None:
@@ -221,7 +253,7 @@ def test_endpoints_are_dynamic_and_change_without_a_restart_or_a_lost_request(ga
 
     asking = threading.Thread(target=client)
     asking.start()
-    assert 200 == admin(gateway, "/admin/services/catalogue", {"endpoints": [three[2].url]})
+    assert 200 == change(gateway.admin, "/admin/services/catalogue", {"endpoints": [three[2].url]}, "PATCH")
     assert 200 == ask(gateway, "/catalogue/moved")[0]
     assert [0, 0, 1] == [each.count("/catalogue/moved") for each in three]
     gateway.process.send_signal(signal.SIGHUP)  # as the file says again
@@ -257,13 +289,41 @@ def test_logging_writes_a_line_for_each_request(gateway: Gateway, folder: Path) 
 
 def test_the_format_of_requests_and_responses_is_checked(gateway: Gateway, three: list[Upstream]) -> None:
     for each in three[:2]:
-        for path, body in (("/form/good", b'{"sku": 1}'), ("/form/bad", b'{"price": 1}')):
-            answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+        for path, answer in (("/form/good", json_answer({"sku": 1})), ("/form/bad", json_answer({"price": 1}))):
             each.on(path, lambda call, answer=answer: (call.body(), call.send(answer)))
     assert (200, b'{"sku": 1}') == ask(gateway, "/form/good", body='{"sku": 7}')[::2]
     refused = ask(gateway, "/form/good", body='{"price": 7}')
     assert (422, 1) == (problem(refused)["status"], sum(each.count("/form/good") for each in three))
     assert 502 == ask(gateway, "/form/bad", body='{"sku": 7}')[0]
+
+
+def test_composition_combines_data_that_several_services_hold(gateway: Gateway, three: list[Upstream]) -> None:
+    for each in three[:2]:
+        each.on("/items/7", json_answer({"sku": "apple"}))
+    three[1].on("/reviews", json_answer([4, 5]))
+    status, headers, body = ask(gateway, "/page/7", "ada")
+    assert (200, {"item": {"sku": "apple"}, "reviews": [4, 5]}) == (status, json.loads(body))
+    assert "/reviews?of=apple" == three[1].called("/reviews?of=apple").target
+    three[1].on("/reviews", b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")
+    status, headers, body = ask(gateway, "/page/7", "ada")
+    assert (200, []) == (status, json.loads(body)["reviews"]), "a part that fails has its default"
+    assert "reviews=failed" in headers["parts-status"].replace(" ", "")
+
+
+def test_the_registry_service_tells_which_instances_come_and_go(gateway: Gateway, three: list[Upstream], registry: int) -> None:
+    assert 502 == ask(gateway, "/scaled/1")[0], "nobody has registered"
+    for number, each in enumerate(three[:2]):
+        instance = {"instanceId": f"i-{number}", "hostName": "127.0.0.1", "app": "SCALED", "ipAddr": "127.0.0.1", "status": "UP",
+                    "port": {"$": each.port, "@enabled": "true"}, "dataCenterInfo": {"@class": "x", "name": "MyOwn"}}
+        assert 204 == change(registry, "/eureka/apps/SCALED", {"instance": instance}, "POST")
+        eventually(lambda each=each: ask(gateway, "/scaled/1")[0] == 200 and each.count("/scaled/1"), "requests at the new instance")
+    assert 200 == change(registry, "/eureka/apps/SCALED/i-0", None, "DELETE")
+
+    def has_left() -> bool:
+        before = three[0].count("/scaled/2")
+        return [200] * 4 == [ask(gateway, "/scaled/2")[0] for _ in range(4)] and before == three[0].count("/scaled/2")
+
+    eventually(has_left, "no request at the instance that has left")
 
 
 def test_a_slow_server_is_timed_out_and_taken_out(gateway: Gateway, three: list[Upstream]) -> None:

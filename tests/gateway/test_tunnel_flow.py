@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 
-from resilience.gateway.messages.tunnel import Tunnel, TunnelEnd
+from resilience.gateway.messages.tunnel import CLOSE_S, Tunnel, TunnelEnd
+from resilience.testing import virtual_time
 from tests.seeds import over_seeds
 
 HIGH, LOW, PIECE = 64 * 1024, 16 * 1024, 16 * 1024
@@ -36,6 +37,12 @@ class Transport(asyncio.Transport):
 
     def can_write_eof(self) -> bool:
         return True
+
+    def write_eof(self) -> None:
+        pass
+
+    def get_write_buffer_size(self) -> int:
+        return len(self.waiting)
 
     def abort(self) -> None:
         pass
@@ -129,3 +136,42 @@ async def test_a_side_that_turns_out_to_be_reset_when_the_other_s_end_is_passed_
         assert had_ended or one.protocol.eof_received()
         assert (True, False) == (other.is_cut, task.done())
         task.cancel()
+
+
+def test_after_the_upstreams_end_a_client_is_waited_for_while_it_takes_or_speaks_and_no_longer() -> None:
+    async def main() -> None:
+        loop, source = asyncio.get_running_loop(), random.Random(1)
+        client, upstream = Transport(source), Transport(source)
+        running = asyncio.ensure_future(Tunnel(TunnelEnd(client), TunnelEnd(upstream), idle_s=300.0).run())
+        await asyncio.sleep(0)
+        upstream.send()
+        upstream.protocol.eof_received()
+        for _ in range(10):  # it takes what was sent, slowly
+            await asyncio.sleep(CLOSE_S)
+            assert not running.done()
+            del client.waiting[:100]
+        client.waiting.clear()
+        for _ in range(10):
+            client.send()
+            await asyncio.sleep(CLOSE_S - 0.1)
+            assert not running.done()
+        began = loop.time()
+        await running
+        assert loop.time() - began <= 2 * CLOSE_S
+
+    virtual_time(main())
+
+
+def test_a_client_that_takes_nothing_after_the_upstreams_end_has_no_longer_than_a_silent_tunnel() -> None:
+    async def main() -> None:
+        loop, source = asyncio.get_running_loop(), random.Random(1)
+        client, upstream = Transport(source), Transport(source)
+        running = asyncio.ensure_future(Tunnel(TunnelEnd(client), TunnelEnd(upstream), idle_s=62.0).run())
+        await asyncio.sleep(0)
+        upstream.send()
+        upstream.protocol.eof_received()
+        began = loop.time()
+        await running
+        assert loop.time() - began == 62.0
+
+    virtual_time(main())

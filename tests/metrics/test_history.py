@@ -127,6 +127,17 @@ def test_a_fallback_that_comes_with_a_second_function_is_told(registry):
     assert json.loads(next(encoder.messages(registry, 1)))["has_fallback"] is True
 
 
+def test_policies_in_shadow_mode_are_told_while_they_are(registry):
+    @command(key="k", registry=registry, timeout=None, shadow=["max_concurrent", "breaker"])
+    def call():
+        return 1
+
+    encoder = Encoder()
+    assert json.loads(next(encoder.messages(registry, 1)))["shadow"] == ["breaker", "max_concurrent"]
+    call.resilience.configure(shadow=False)
+    assert "shadow" not in json.loads(next(encoder.messages(registry, 1)))
+
+
 async def test_a_listener_need_not_wait_for_a_tick_and_is_told_the_past_once(registry, clock):
     @command(key="k", registry=registry, timeout=None)
     def call():

@@ -5,7 +5,8 @@
 // above it); the mean is weighted by requests. The state is `mixed` as soon as the reporters disagree.
 //
 // Two things make a command red or amber, and the worse of them counts: its state, and its error rate. A circuit that is
-// open but would admit the next call is amber: it refuses nobody, it waits for a caller.
+// open but would admit the next call is amber: it refuses nobody, it waits for a caller. What is in shadow mode refuses
+// nobody whatever it says, and makes nothing red.
 
 import { errorSeverity } from "./scales.js";
 import { EVENTS, LATENCIES, REFUSALS, STATES } from "./wire.js";
@@ -35,8 +36,8 @@ export function combine(readings, total = readings.length) {
     sum: readings.every((r) => r.sum),
     state: stateOf(states),
     stateText: stateText(states, hosts),
-    refusing: REFUSING.some((name) => states[name] > 0),
-    probing: states.half_open > 0,
+    refusing: readings.some((r) => REFUSING.some((name) => r.states[name] > 0) && stateSeverityOf(r) > 0),
+    probing: readings.some((r) => r.states.half_open > 0 && stateSeverityOf(r) > 0),
     stateSeverity,
     severity: Math.max(stateSeverity, errorSeverity(rate)),
     course: courseOf(readings),
@@ -66,6 +67,8 @@ export function combine(readings, total = readings.length) {
     maxInFlight: sum(readings, (r) => r.maxInFlight),
     maxConcurrent: limits.includes(null) ? null : limits.reduce((a, b) => a + b, 0),
     full: readings.filter(isFull).length,
+    bounded: readings.some(isBounded),
+    shadow: [...new Set(readings.flatMap((r) => r.shadow))],
     abandoned: sum(readings, (r) => r.abandoned),
   };
 }
@@ -75,9 +78,10 @@ export function readable(state) {
   return sayOr(`state_${state}`, state);
 }
 
-/** How bad one reading's state is. 2: it refuses; 1: it probes, or would with the next call; 0: neither. */
+/** How bad one reading's state is. 2: it refuses; 1: it probes, or would with the next call; 0: neither, or only in name. */
 export function stateSeverityOf(reading) {
   if (reading.states.forced_open > 0) return 2;
+  if (reading.shadow.includes("breaker")) return 0;
   if (reading.states.open > 0) return waitsForCall(reading) ? 1 : 2;
   return reading.states.half_open > 0 ? 1 : 0;
 }
@@ -87,9 +91,13 @@ export function severityOf(reading) {
   return Math.max(stateSeverityOf(reading), errorSeverity(reading.errorRate));
 }
 
-/** Whether all that may run at once do run. */
+/** Whether all that may run at once do run, and no more may. */
 export function isFull(reading) {
-  return reading.maxConcurrent !== null && reading.maxConcurrent > 0 && reading.inFlight >= reading.maxConcurrent;
+  return isBounded(reading) && reading.maxConcurrent > 0 && reading.inFlight >= reading.maxConcurrent;
+}
+
+function isBounded(reading) {
+  return reading.maxConcurrent !== null && !reading.shadow.includes("max_concurrent");
 }
 
 /** The state of one reading, in words; of hosts that were summed up, how many are in which. */

@@ -10,6 +10,7 @@
 // no other sign.
 
 import { retryDelay } from "./backoff.js";
+import { translated } from "./sentences.js";
 import { EventStreamParser } from "./sse.js";
 import { say } from "./words.js";
 
@@ -137,5 +138,5 @@ async function refusal(response) {
   const type = response.headers.get("content-type") ?? "";
   const body = type.startsWith("text/plain") ? await response.text() : (await response.body?.cancel(), "");
   const line = body.split("\n")[0].slice(0, 200);
-  return line === "" ? say("link_answered", response.status) : `${line} (${response.status})`;
+  return line === "" ? say("link_answered", response.status) : `${translated(line)} (${response.status})`;
 }

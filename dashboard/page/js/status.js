@@ -1,6 +1,7 @@
 // Status: what the streams' connections amount to, in words. Pure.
 
 import { ageText, durationText } from "./scales.js";
+import { translated } from "./sentences.js";
 import { say } from "./words.js";
 
 /**
@@ -26,7 +27,7 @@ export function overall(links, now, staleAfterMs) {
 export function complaint(link, now, staleAfterMs) {
   if (!isSilent(link, now, staleAfterMs)) return null;
   const since = link.lastEventAt === null ? say("data_never") : say("data_none_for", ageText((now - link.lastEventAt) / 1000));
-  const reason = link.reason === "" ? "" : ` (${link.reason})`;
+  const reason = link.reason === "" ? "" : ` (${translated(link.reason)})`;
   return `${link.label}: ${since}${reason}; ${next(link, now)}.`;
 }
 

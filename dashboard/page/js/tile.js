@@ -11,6 +11,7 @@ import { showName, typeName } from "./names.js";
 import {
   ageText, durationText, errorColour, errorLevel, errorSeverity, latencyText, niceCeiling, percentText, radius, rateText, scaleText, shortText, sparkPath,
 } from "./scales.js";
+import { translated } from "./sentences.js";
 import { REFUSALS } from "./wire.js";
 import { say, sayOr } from "./words.js";
 
@@ -19,7 +20,7 @@ const SPARK = { width: 240, height: 56 };
 const LATENCY_FIELDS = ["p50", "mean", "p90", "p95", "p99", "p995"];
 const COUNT_FIELDS = [
   "success", "failure", "timeout", "bad_request", "exceptions_thrown", "cancelled", "responses_from_cache",
-  "stale_responses",
+  "stale_responses", "shadow_rejected",
   "fallback_success", "fallback_failure", "fallback_rejection", "fallback_missing", ...REFUSALS,
 ];
 const COURSES = Object.freeze({ forced: "until_released", call: "waits_for_call" });
@@ -83,6 +84,7 @@ export class Tile {
     this._number("other_refusals", view.otherRefusals, shortText);
     this._show("other-refusals", view.otherRefusals > 0);
     this._drawOwn(view);
+    this._drawShadow(view);
     this._show("fallbacks", view.hasFallback);
     for (const name of LATENCY_FIELDS) this._number(name, view.latency[name], latencyText);
     this._drawLoad(view);
@@ -139,6 +141,7 @@ export class Tile {
     this._own("data-state", view.state);
     this._own("data-severity", String(view.severity));
     this._own("data-state-severity", String(view.stateSeverity));
+    this._own("data-shadow", view.shadow.join(" "));
     this._own("data-stale", stale ? "true" : "false");
   }
 
@@ -150,7 +153,7 @@ export class Tile {
     this._show("retry", view.retryAfter !== null && view.retryAfter > 0 && view.course !== "forced" && !stale);
     const course = COURSES[view.course] ?? "";
     this._field("course", course === "" || stale ? "" : say(course), view.course);
-    const reason = view.reason || refusedBy(view);
+    const reason = translated(view.reason) || refusedBy(view);
     this._field("reason", reason, reason);
     const several = view.hosts > 1 || view.silent > 0;
     const instances = view.silent > 0 ? say("instances_silent", view.hosts, view.silent) : say("instances", view.hosts);
@@ -229,6 +232,12 @@ export class Tile {
     this._pairs("own-refusals", "own", [...ownRefusals].map(([name, value]) => [name, shortText(value), value]));
     this._pairs("gauges", "gauge", [...gauges].map(([name, [least, most]]) =>
       [name, least === most ? gaugeText(least) : `${gaugeText(least)} – ${gaugeText(most)}`, least]));
+  }
+
+  /** Which policies only count what they would refuse, and how much that was. */
+  _drawShadow({ shadow, counts }) {
+    this._field("shadow", shadow.map((name) => sayOr(`policy_${name}`, name)).join(", "), shadow.join(" "));
+    this._show("shadow", shadow.length + counts.shadow_rejected > 0);
   }
 
   /** A list whose names a stream brings along: [name, text, value] each; its row is there only if there are some. */
@@ -334,7 +343,7 @@ function refusedBy(view) {
 /** How full: "full" as soon as one instance is, "high" near it. */
 function loadLevel(view) {
   if (view.full > 0) return "full";
-  return view.maxConcurrent > 0 && view.inFlight >= NEARLY_FULL * view.maxConcurrent ? "high" : "some";
+  return view.bounded && view.maxConcurrent > 0 && view.inFlight >= NEARLY_FULL * view.maxConcurrent ? "high" : "some";
 }
 
 /** What is wrong with one instance, in words: "open for 3 s, 100.0% errors, full (10)". */

@@ -14,7 +14,7 @@ export const EVENTS = Object.freeze([
   "success", "failure", "timeout", "short_circuited", "semaphore_rejected", "thread_pool_rejected", "bad_request",
   "fallback_success", "fallback_failure", "fallback_rejection", "fallback_missing", "exceptions_thrown", "cancelled",
   "responses_from_cache", "collapsed", "emit", "fallback_emit", "throttled", "rate_limited", "no_time_left",
-  "stale_responses",
+  "stale_responses", "shadow_rejected",
 ]);
 export const REFUSALS = Object.freeze([
   "short_circuited", "semaphore_rejected", "thread_pool_rejected", "throttled", "rate_limited", "no_time_left",
@@ -24,8 +24,6 @@ export const STATES = Object.freeze(["open", "forced_open", "half_open", "closed
 
 const OWN = "_rejected"; // how the names of a policy's own refusals end
 
-/** Counts of the stream that are named so, and are none. */
-const NOT_OWN = new Set([...EVENTS, "shadow_rejected"]);
 const MOST_OWN = 12; // a tile has no room for more
 
 const HYSTRIX_COUNTS = Object.freeze({
@@ -97,6 +95,7 @@ function ofResilience(message) {
     counts,
     ownRefusals: ofOwnRefusals(given),
     gauges: ofGauges(message.gauges),
+    shadow: Array.isArray(message.shadow) ? message.shadow.filter(hasText).slice(0, MOST_OWN).map((name) => name.slice(0, 100)) : [],
     hasFallback: hasFallback(message.has_fallback, counts),
     latency,
     approximate: false,
@@ -116,7 +115,7 @@ function unanswered(errors, counts) {
 
 /** What policies of the users' own have refused, by name of the policy: what is counted as NAME_rejected. */
 function ofOwnRefusals(counts) {
-  const own = Object.keys(counts).filter((name) => name.length > OWN.length && name.endsWith(OWN) && !NOT_OWN.has(name));
+  const own = Object.keys(counts).filter((name) => name.length > OWN.length && name.endsWith(OWN) && !EVENTS.includes(name));
   return new Map(own.slice(0, MOST_OWN).map((name) => [name.slice(0, -OWN.length).slice(0, 100), count(counts[name])]));
 }
 
@@ -199,6 +198,7 @@ function ofHystrix(message) {
     counts,
     ownRefusals: new Map(),
     gauges: new Map(),
+    shadow: [],
     hasFallback: hasFallback(null, counts),
     latency,
     approximate: hosts > 1,

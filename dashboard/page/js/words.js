@@ -1,8 +1,8 @@
 // Words: every text of the page, in English and Korean, in one table.
 //
 // A row is [English, Korean]; a text with numbers in it is a function of them. `language` is chosen once, before anything is
-// drawn (main.js); changing it loads the page again. Names, messages of exceptions and what a stream's server said are
-// data: they stay as they are.
+// drawn (main.js); changing it loads the page again. Names and messages of exceptions are data: they stay as they are, and so
+// does what a server says in words that the page does not know (sentences.js).
 
 export const LANGUAGES = Object.freeze({ en: "English", ko: "한국어" });
 
@@ -158,6 +158,46 @@ export const TABLE = Object.freeze({
   trigger_reset: ["reset", "초기화"],
   trigger_restored: ["restored", "복원"],
 
+  // Why a circuit is open, or a stream is away, as servers say it; see sentences.js.
+  said_one_slow: ["1 call was slow", "호출 1건이 느렸음"],
+  said_slow: [(n, all) => `${n} of ${all} calls were slow`, (n, all) => `호출 ${all}건 중 ${n}건이 느렸음`],
+  said_one_failed: ["1 call failed", "호출 1건 실패"],
+  said_failed: [(n, all) => `${n} of ${all} calls failed`, (n, all) => `호출 ${all}건 중 ${n}건 실패`],
+  said_in_a_row: [(n) => `${n} calls in a row failed`, (n) => `호출 ${n}건 연속 실패`],
+  said_in_a_row_over: [(n, s) => `${n} calls in a row failed, over ${s} s`, (n, s) => `${s}초 동안 호출 ${n}건 연속 실패`],
+  said_halted: ["its target asked its callers to wait", "대상 서비스가 기다려 달라고 요청함"],
+  said_fleet: ["other instances see its target down", "다른 인스턴스가 대상 서비스를 장애로 판단함"],
+  said_gateways: [(n, all) => `${n} of ${all} gateways see it down`, (n, all) => `게이트웨이 ${all}개 중 ${n}개가 장애로 판단함`],
+  said_restored: ["it was open before the process was started anew", "프로세스를 다시 시작하기 전부터 열려 있었음"],
+  said_wait_elapsed: ["its wait is over, and a call came", "대기 시간이 지나 호출을 시험함"],
+  said_probes_passed: ["its probes succeeded", "시험 호출 성공"],
+  said_probes_lost: ["its probes did not answer in time", "시험 호출이 제때 응답하지 않음"],
+  said_forced_open: ["an operator forced it open, until it is released", "운영자가 강제로 열었으며 해제할 때까지 유지됨"],
+  said_forced_closed: ["an operator forced it closed, until it is released", "운영자가 강제로 닫았으며 해제할 때까지 유지됨"],
+  said_disabled: ["an operator took its breaker away", "운영자가 서킷 브레이커를 없앰"],
+  said_released: ["an operator released it", "운영자가 해제함"],
+  said_reset: ["an operator reset it", "운영자가 초기화함"],
+  said_by_hand: ["it was opened by hand", "수동으로 열림"],
+  said_workers: [(n, all) => ` (in ${n} of ${all} workers)`, (n, all) => ` (워커 ${all}개 중 ${n}개)`],
+  said_probes_failed: [(n) => `, and ${n} ${plural(n, "probe", "probes")} failed since`, (n) => `, 이후 시험 호출 ${n}건 실패`],
+  said_no_answer: [(s) => `no answer within ${s} s`, (s) => `${s}초 안에 응답 없음`],
+  said_silent: [(s) => `the stream was silent for ${s} s`, (s) => `${s}초 동안 수신한 데이터가 없음`],
+  said_cannot_connect: [(why) => `cannot connect: ${why}`, (why) => `연결할 수 없음: ${why}`],
+  said_broke: [(why) => `the connection broke: ${why}`, (why) => `연결이 끊어짐: ${why}`],
+  said_closed_early: ["the connection was closed before an answer", "응답 전에 연결이 닫힘"],
+  said_answered: [(status) => `the stream's server answered ${status}`, (status) => `스트림 서버 응답 ${status}`],
+  said_refused: ["Connection refused", "연결이 거부됨"],
+  said_reset_by_peer: ["Connection reset by peer", "상대가 연결을 끊음"],
+
+  // Shadow mode.
+  shadow_mode: ["in shadow mode", "섀도 모드"],
+  shadow_rejected: ["would have been refused", "건이 거부 대상이었음"],
+  policy_breaker: ["circuit breaker", "서킷 브레이커"],
+  policy_throttle: ["throttle", "스로틀"],
+  policy_rate_limit: ["rate limit", "처리율 제한"],
+  policy_max_concurrent: ["bulkhead", "벌크헤드"],
+  policy_adaptive_limit: ["adaptive limit", "적응형 한도"],
+
   // The legend.
   legend_circle: [
     "A circle's area is traffic: the solid part ran, the pale ring was refused. Its colour is the error rate, green at none to red at one half.",
@@ -187,6 +227,7 @@ export const TABLE = Object.freeze({
   help_no_time_left: ["The caller's own time was over before the call began.", "호출을 시작하기 전에 호출한 쪽의 시간이 다 되었습니다."],
   help_bad_request: ["The caller's own mistake, which says nothing about the service.", "호출한 쪽의 잘못이며, 서비스 상태와는 관계가 없습니다."],
   help_raised: ["Calls whose caller got an exception.", "호출한 쪽이 예외를 받은 호출입니다."],
+  help_shadow: ["These policies only count what they would refuse; the calls go through.", "이 정책은 거부할 호출을 세기만 하며, 호출은 그대로 실행됩니다."],
   help_fallbacks: ["A substitute answers when a call fails or is refused.", "호출이 실패하거나 거부되면 대신 응답합니다."],
   help_in_flight: ["Calls that are running now, of those that may run at once.", "지금 실행 중인 호출과 동시에 실행할 수 있는 호출 수입니다."],
   help_p99: ["99 of 100 calls took no longer than this.", "호출 100건 중 99건이 이 시간 안에 끝났습니다."],

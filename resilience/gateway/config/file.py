@@ -161,11 +161,11 @@ class GatewayConfig:
             return route.weights
         return {next(iter(self.compositions[route.compose].parts.values())).service: 1.0}
 
-    def filters_of(self, route: RouteConfig) -> tuple[str, ...]:
+    def filters_of(self, route: RouteConfig | None) -> tuple[str, ...]:
         """The names of the filters that run on a route, in no order.
 
         Args:
-            route: One of this configuration.
+            route: One of this configuration; None: those that run on every route.
         """
         return filters_in(self.gateway, route, self.filters)
 

@@ -211,12 +211,13 @@ def _named(document: Document, name: str, use: str) -> Any:
     return thing
 
 
-def filters_in(gateway: GatewaySettings, route: RouteConfig, filters: Mapping[str, FilterConfig]) -> tuple[str, ...]:
-    """The names of the filters that run on a *route*, in no order."""
+def filters_in(gateway: GatewaySettings, route: RouteConfig | None,
+               filters: Mapping[str, FilterConfig]) -> tuple[str, ...]:
+    """The names of the filters that run on a *route*, in no order; None: where no route takes a request."""
     everywhere = [each.name for each in filters.values()
                   if each.everywhere and each.declaration.kind is not FilterKind.ENDPOINT]
-    names = dict.fromkeys((*gateway.filters, *everywhere, *route.filters))
-    return tuple(name for name in names if name not in route.skip_filters)
+    of_route, skipped = ((), ()) if route is None else (route.filters, route.skip_filters)
+    return tuple(name for name in dict.fromkeys((*gateway.filters, *everywhere, *of_route)) if name not in skipped)
 
 
 def filter_conflicts(gateway: GatewaySettings, routes: Mapping[int, RouteConfig],

@@ -13,7 +13,8 @@ closed, as all that authenticate and authorise are; then the error is answered. 
 by the error endpoint.
 
 Every response that is sent has passed all outbound filters: an error response that takes the place of another, since an
-outbound filter has refused, passes them from the first one on.
+outbound filter has refused, passes them from the first one on. One to a request that no route takes passes those that
+every route has.
 
 A chain is put together once, when the configuration is read. Each filter is a step (step.py).
 """
@@ -22,7 +23,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from time import perf_counter
 from typing import Final
 
@@ -31,6 +32,7 @@ import attrs
 from ...core.exception_copy import alone, traceback_of
 from ...core.exception_groups import is_a
 from ...core.http_problem import problem_body
+from ...core.setting_names import did_you_mean
 from ...errors import ResilienceError
 from ..config import IdentityHeaders
 from ..forwarding import AnswerBody, Forwarder
@@ -38,7 +40,9 @@ from ..logs.observed_request import ObservedRequest
 from ..messages.exchange import Header, Request, UpstreamError
 from ..messages.framing import BODILESS
 from ..messages.grpc_status import is_grpc, refusal
-from ..messages.inbound import Inbound
+from ..messages.headers import set_apart, without
+from ..messages.inbound import Inbound, RequestHead
+from ..messages.named_values import header_value
 from ..messages.problem import Problem, too_large
 from ..request_mapping import Admitted
 from ..services.service import Service
@@ -105,6 +109,7 @@ class FilterRunner:
         self._error_endpoint, self._identity = error_endpoint, identity
         self._keeps_answers = any(
             each.fallbacks is not None and each.fallbacks.answers is not None for each in services.values())
+        self._logged = -LOG_EVERY_S  # when a name that there is not was logged last
 
     async def serve(self, chain: Chain, admitted: Admitted, inbound: Inbound) -> None:
         """Answer an admitted request.
@@ -128,6 +133,20 @@ class FilterRunner:
             inbound.consumer = None if context.identity is None else context.identity.consumer
             inbound.refused = None if context.refusal is None else context.refusal.reason
 
+    async def tell(self, chain: Chain, problem: Problem, inbound: Inbound) -> None:
+        """Answer a request that was not admitted: by the error endpoint, if there is one, and through outbound filters.
+
+        Raises:
+            ClientGoneError: The client stopped taking its answer.
+        """
+        observed = inbound if isinstance(inbound, ObservedRequest) else None
+        route, service = (observed.route, observed.service) if observed is not None else (None, None)
+        context = FilterContext(_unadmitted(inbound.head, self._forwarder.reserved), route or "", service or "", None,
+                                self._error_endpoint)
+        context.observed = observed
+        _note(context, problem)
+        await self._answer(chain, context, CompressedInbound(inbound, context) if chain.compresses else inbound)
+
     async def _pass(self, chain: Chain, context: FilterContext, admitted: Admitted, inbound: Inbound) -> None:
         came = frozenset(context.request.headers.lines) if self._keeps_answers else _NOTHING
         for step in chain.inbound:
@@ -145,6 +164,10 @@ class FilterRunner:
             return
         if admitted.route.settings.compose is not None and context.refusal is None:
             inbound.body_is_over()  # services are asked: a client that leaves takes that along
+        await self._answer(chain, context, inbound)
+
+    async def _answer(self, chain: Chain, context: FilterContext, inbound: Inbound) -> None:
+        """Send a response of the gateway's own."""
         context.response = await self._local(context, inbound)
         await self._filtered(chain, context, None)
         status, headers, body = _sendable(context, context.response)
@@ -209,7 +232,7 @@ class FilterRunner:
         """Whether the service has answered, and the client has its answer; else there is a refusal to be answered."""
         service = self._services.get(context.service)
         if service is None:
-            context.refuse(500, f"there is no service {context.service}")
+            self._missing(context, "service", context.service, self._services)
             return False
         outbound = functools.partial(self._changed, chain, context) if chain.outbound else None
         try:
@@ -226,8 +249,7 @@ class FilterRunner:
         if context.refusal is None and context.static is None:
             step = self._endpoints.get(context.endpoint or "")
             if step is None:
-                context.refuse(500, "the route's endpoint is missing")
-                _logger.error("there is no endpoint %s", context.endpoint)
+                self._missing(context, "endpoint", context.endpoint or "", self._endpoints)
             elif step.body is None or await self._taken_in(step, context, inbound):
                 await self._run(step, context)
                 if context.static is None:
@@ -246,10 +268,19 @@ class FilterRunner:
             failures = len(context.errors)
             await self._run(step, context)
             if context.static is not None and len(context.errors) == failures:
-                return context.static
+                return _with_headers_of(refusal, context.static)
         headers = [(b"content-type", b"application/problem+json"), *refusal.headers]
         return FilterResponse(refusal.status, headers, problem_body(refusal.status, refusal.detail, **refusal.members),
                               is_ours=True)
+
+    def _missing(self, context: FilterContext, kind: str, name: str, known: Iterable[str]) -> None:
+        """Refuse what a filter has sent to a *name* that there is not."""
+        context.refuse(500, f"there is no {kind} {name}")
+        now = perf_counter()
+        if now - self._logged >= LOG_EVERY_S:
+            self._logged = now
+            _logger.error("a filter of the route %s has set context.%s to %.100r, and there is none%s",
+                          context.route, kind, name, did_you_mean(f"{name}", known, before="; "))
 
     # -- the response
 
@@ -293,11 +324,30 @@ async def _has_body(response: FilterResponse | None, body: AnswerBody | None, li
     return response.body is not None and len(response.body) <= limit
 
 
+def _unadmitted(head: RequestHead, reserved: frozenset[bytes]) -> FilterRequest:
+    """A request that was not admitted: path and host are as they came; headers that claim something are left out."""
+    try:
+        headers = without(set_apart(head.headers).plain, reserved)
+    except Problem:
+        headers = []
+    host = header_value(head.headers, b"host") or b""
+    request = Request(method=head.method, target=head.path, host=None, headers=headers, length=None, body=None)
+    return FilterRequest(head, request, head.path, host, {})
+
+
 def _owner(context: FilterContext, came: frozenset[Header]) -> Hashable:
     """The ``owner`` of a Request: what is known of who has sent it, and all that filters tell the service of it."""
     identity = context.identity
     told = tuple(line for line in context.request.headers.lines if line not in came)
     return None if identity is None else identity.key, told
+
+
+def _with_headers_of(refusal: Refusal, answer: FilterResponse) -> FilterResponse:
+    """The answer of an error endpoint, with what it has not said of the same error: Allow, Retry-After and the like."""
+    if answer.status == refusal.status:
+        said = {name for name, _ in answer.headers.lines}
+        answer.headers.lines += [line for line in refusal.headers if line[0] not in said]
+    return answer
 
 
 def _forget_answer(context: FilterContext) -> None:
@@ -311,15 +361,16 @@ def _note(context: FilterContext, problem: Problem) -> None:
 
 def _outgoing(wanted: FilterRequest, request: Request, service: Service) -> Request:
     """The request as the filters have left it."""
-    target, _, query = request.target.partition(b"?")
-    if wanted.body is request.body and wanted.headers.lines is request.headers and not service.preserve_host \
-            and request.host is None and wanted.query == query.decode("latin-1"):
+    target, _, query = wanted.target.partition(b"?")
+    sets_host = service.preserve_host or wanted.sets_host
+    if wanted.target is request.target and wanted.body is request.body and wanted.headers.lines is request.headers \
+            and not sets_host and request.host is None and wanted.query == query.decode("latin-1"):
         return request  # but for its headers, which are the same list
     if wanted.query:
         target += b"?" + wanted.query.encode("latin-1")
     length = request.length if wanted.body is None else len(wanted.body)
     return attrs.evolve(request, target=target, headers=wanted.headers.lines, length=length, body=wanted.body,
-                        host=wanted.host.encode("latin-1") if service.preserve_host else None)
+                        host=wanted.host.encode("latin-1") if sets_host else None)
 
 
 def _sendable(context: FilterContext, response: FilterResponse) -> tuple[int, list[Header], bytes | None]:

@@ -7,21 +7,25 @@ that nobody else sees.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Hashable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import attrs
 
 from ..logs.observed_request import ObservedRequest
 from ..messages.exchange import Header, Request
-from ..messages.inbound import RequestHead
+from ..messages.inbound import ClientCertificate, RequestHead
 from ..messages.problem import reason_of
-from ..routing.paths import query_is_legal
+from ..routing.authority import authority
+from ..routing.paths import canonical, query_is_legal
 from .fields import Fields, header
 
 if TYPE_CHECKING:
     from .compress import Compressor
+
+_UPSTREAM_PATH: Final = "the route was chosen by the path; set request.upstream_path, which is what the service gets"
 
 
 class FilterError(Exception):
@@ -77,39 +81,75 @@ class Refusal:
         self.response, self.reason = response, reason_of(status) if reason is None else reason
 
 
+def _fixed(name: str, instead: str = "it says how the request came", of: str = "request") -> Any:
+    """What filters can only read; setting it is an error that says what to do *instead*."""
+
+    def refuse(_: Any, __: Any) -> NoReturn:
+        raise AttributeError(f"a filter cannot set {of}.{name}: {instead}")
+
+    return property(operator.attrgetter(f"_{name}"), refuse)
+
+
 class FilterRequest:
-    """The request on its way to the upstream.
+    """The request on its way to the upstream. Setting what no filter can set raises AttributeError.
 
     Attributes:
         method: As sent.
         path: The path that was matched to a route, percent-encoded as it came.
-        query: Without its question mark; what is set here goes upstream. Setting it raises ValueError for characters
-            that must be percent-encoded.
-        host: The Host header.
         scheme: "http" or "https", as the client's connection is.
-        headers: What goes upstream; may be changed.
+        headers: What goes upstream; its items may be changed.
         peer: Address of the other end of the client's connection; None: unknown, as for a Unix socket.
         client: See messages.exchange.Request.
         certificate: The client's certificate, which the server has verified; None: none.
         parameters: Parts of the path that the route has names for.
         length: Bytes of the body; None: unknown, it is chunked.
         body: The whole body, if a filter has asked for it; None: it streams past. What is set here goes upstream.
+        target: What the service gets, with the query as it came.
+        sets_host: Whether a filter has set the host.
     """
 
-    __slots__ = ("_query", "body", "certificate", "client", "headers", "host", "length", "method", "parameters", "path",
-                 "peer", "scheme")
+    __slots__ = (
+        "_certificate", "_client", "_headers", "_host", "_length", "_method", "_parameters", "_path", "_peer", "_query",
+        "_scheme", "body", "sets_host", "target")
+
+    method: Final[str] = _fixed("method", "the route, its limits and its retries were chosen by it")
+    path: Final[str] = _fixed("path", _UPSTREAM_PATH)
+    parameters: Final[Mapping[str, str]] = _fixed("parameters", _UPSTREAM_PATH)
+    headers: Final[Fields] = _fixed("headers", "change its items, as in request.headers['X-Region'] = 'eu'")
+    length: Final[int | None] = _fixed("length", "set request.body, whose length counts")
+    scheme: Final[str] = _fixed("scheme")
+    peer: Final[str | None] = _fixed("peer")
+    client: Final[bytes | None] = _fixed("client")
+    certificate: Final[ClientCertificate | None] = _fixed("certificate")
 
     def __init__(self, head: RequestHead, request: Request, path: bytes, host: bytes,
                  parameters: Mapping[str, str]) -> None:
-        self.method, self.scheme, self.certificate = head.method, head.scheme, head.certificate
-        self.path, self._query, self.host = path.decode("latin-1"), head.query.decode("latin-1"), host.decode("latin-1")
-        self.headers = Fields(request.headers if isinstance(request.headers, list) else list(request.headers))
-        self.peer, self.client = head.client[0] if head.client else None, request.client
-        self.parameters, self.length, self.body = parameters, request.length, request.body
+        self._method, self._scheme, self._certificate = head.method, head.scheme, head.certificate
+        self._path, self._query, self._host = (
+            path.decode("latin-1"), head.query.decode("latin-1"), host.decode("latin-1"))
+        self._headers = Fields(request.headers if isinstance(request.headers, list) else list(request.headers))
+        self._peer, self._client = head.client[0] if head.client else None, request.client
+        self._parameters, self._length, self.body = MappingProxyType(parameters), request.length, request.body
+        self.target, self.sets_host = request.target, False
+
+    @property
+    def upstream_path(self) -> str:
+        """The path that the route's service gets, below its base path: what the route has made of ``path``.
+
+        Setting it raises ValueError for what is no path that is forwarded.
+        """
+        return self.target.partition(b"?")[0].decode("latin-1")
+
+    @upstream_path.setter
+    def upstream_path(self, path: str) -> None:
+        self.target = canonical(path.encode("latin-1"), (b"%2f", b"%5c", b"%25")).raw
 
     @property
     def query(self) -> str:
-        """The raw query, without its question mark."""
+        """The raw query, without its question mark; what is set here goes upstream.
+
+        Setting it raises ValueError for characters that must be percent-encoded.
+        """
         return self._query
 
     @query.setter
@@ -117,6 +157,18 @@ class FilterRequest:
         if not query_is_legal(query.encode("latin-1")):
             raise ValueError(f"the query {query!r} has characters that must be percent-encoded")
         self._query = query
+
+    @property
+    def host(self) -> str:
+        """The Host header; what is set here goes upstream, to services without ``preserve_host``, too.
+
+        Setting it raises ValueError for what is no host.
+        """
+        return self._host
+
+    @host.setter
+    def host(self, host: str) -> None:
+        self._host, self.sets_host = authority(host.encode("latin-1")).text.decode("latin-1"), True
 
 
 class FilterResponse:
@@ -148,7 +200,7 @@ class FilterContext:
     Attributes:
         request: What the client wants.
         response: What it gets; None before the endpoint has answered.
-        route: Name of the route.
+        route: Name of the route; empty: none has taken the request.
         service: Name of the service that the request goes to; an inbound filter may set another.
         endpoint: Name of the endpoint filter that answers; None: the service does. An inbound filter may set another.
         error_endpoint: Name of the endpoint filter that answers for refusals and failures; None: the gateway does.
@@ -162,12 +214,15 @@ class FilterContext:
         observed: What is noted of the request, for logs and limits; None: nothing is.
     """
 
-    __slots__ = ("_attributes", "challenges", "endpoint", "error_endpoint", "errors", "identity", "observed", "refusal",
-                 "request", "response", "route", "service", "static", "stopped")
+    __slots__ = ("_attributes", "_route", "challenges", "endpoint", "error_endpoint", "errors", "identity", "observed",
+                 "refusal", "request", "response", "service", "static", "stopped")
+
+    route: Final[str] = _fixed("route", "set context.service, context.endpoint or context.request.upstream_path",
+                               of="context")
 
     def __init__(self, request: FilterRequest, route: str, service: str, endpoint: str | None,
                  error_endpoint: str | None) -> None:
-        self.request, self.route, self.service = request, route, service
+        self.request, self._route, self.service = request, route, service
         self.endpoint, self.error_endpoint = endpoint, error_endpoint
         self.response: FilterResponse | None = None
         self.identity: Identity | None = None
@@ -234,7 +289,8 @@ class FilterContext:
         lines = [header(name, value) for name, value in
                  (headers.items() if isinstance(headers, Mapping) else headers)]
         if self.refusal is None or self.response is not None:
-            self.refusal = Refusal(status, detail, lines, members=members)
+            closes = self.refusal is not None and self.refusal.close  # what is in doubt stays so
+            self.refusal = Refusal(status, detail, lines, closes, members)
 
     def stop(self) -> None:
         """Skip all filters that follow, outbound ones too, but for those that are declared with ``always``."""

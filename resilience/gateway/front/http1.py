@@ -240,13 +240,14 @@ class Http1Connection(asyncio.Protocol):
             self._wake()
 
     def _answer_refusal(self) -> None:
-        refusal = self.pipeline.refusal
+        head, refusal = self.pipeline.refused_head(), self.pipeline.refusal
         assert refusal is not None
         self._closing = True
         if not self.gone:
-            status, headers, body = self.front.refusal_answer(self.pipeline.refused_head(), refusal, close=True)
+            status, headers, body = self.front.refusal_answer(head, refusal, close=True)
             framing = b"content-length: %d\r\nconnection: close\r\n" % len(body)
-            self.transport.write(AnswerHead(status, headers, self.front.date).bytes(framing, body))
+            self.transport.write(AnswerHead(status, headers, self.front.date).bytes(
+                framing, b"" if head.method == "HEAD" else body))
         self._linger()
 
     async def _run(self) -> None:

@@ -6,6 +6,7 @@ Who ends what:
 
     the client resets a stream    its task is cancelled
     the client leaves             all tasks are cancelled
+    the client says GOAWAY        what is under way ends (RFC 9113, 6.8), then the connection; at an error, all ends
     a request is malformed        its stream is reset; what h2 itself refuses ends the connection by GOAWAY
     an answer breaks off          its stream is reset, so that nobody takes it for complete
     an answer comes early         the rest of the body is thrown away for a while (lingering.py), then it is reset
@@ -218,8 +219,8 @@ class Http2Connection(asyncio.Protocol):
                 stream.leave()
                 self._spend(self._resets)
             self._lingers_no_more(event.stream_id)
-        elif isinstance(event, ConnectionTerminated):  # h2 sends nothing after that
-            self._fail()
+        elif isinstance(event, ConnectionTerminated):
+            self._on_goaway(event)
         else:
             if isinstance(event, (WindowUpdated, RemoteSettingsChanged)):
                 self._make_room()
@@ -273,6 +274,13 @@ class Http2Connection(asyncio.Protocol):
             self.wire.reset(stream.id, ErrorCodes.PROTOCOL_ERROR)
             stream.leave()
             self._spend(self._resets)
+
+    def _on_goaway(self, event: ConnectionTerminated) -> None:
+        self._limit = 0  # it has had all the requests that it will
+        self._spend(self._cheap)
+        if event.error_code:
+            self._fail()
+        self._rest()
 
     def _spend(self, allowance: Allowance) -> None:
         if not allowance.spend(self.front.loop.time()) and not self.wire.is_over:

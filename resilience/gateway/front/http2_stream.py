@@ -250,6 +250,7 @@ class Http2Stream:
             self.break_off(SHUTTING_DOWN.status, SHUTTING_DOWN.detail)
             return
         status, headers, body = SHUTTING_DOWN.answer(self.head, close=False)
+        body = b"" if self.head.method == "HEAD" else body
         connection.put_fields(self, answer_fields(status, headers, connection.front.date)[0], end=not body)
         self.answered = not body or connection.wire.put_some(self.id, body, end=True) == len(body)
 

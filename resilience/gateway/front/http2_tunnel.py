@@ -202,6 +202,10 @@ class StreamTransport(asyncio.Transport):
         """See asyncio.Transport."""
         return True
 
+    def get_write_buffer_size(self) -> int:
+        """See asyncio.Transport."""
+        return len(self._pending)
+
     def write_eof(self) -> None:
         """See asyncio.Transport."""
         if self._ends or self.gone:

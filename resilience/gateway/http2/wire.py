@@ -8,9 +8,10 @@ from typing import Any, Final
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
+from h2.events import ConnectionTerminated, Event
 from h2.exceptions import ProtocolError
 from hpack import Encoder
-from hyperframe.frame import GoAwayFrame
+from hyperframe.frame import Frame, GoAwayFrame
 
 from ..messages.exchange import Header
 
@@ -60,7 +61,7 @@ class TableEncoder(Encoder):
 
 
 class H2(H2Connection):
-    """h2 as it is used here: it checks no fields, which fields.py does, and forgets old streams."""
+    """h2 as it is used here: it checks no fields, which fields.py does, forgets old streams, and outlives a GOAWAY."""
 
     MAX_CLOSED_STREAMS = 1024  # remembered
 
@@ -71,6 +72,12 @@ class H2(H2Connection):
         # Many clients share a connection to an upstream: nothing of one's requests shows in the size of another's.
         # Huffman's code costs more time there than its bytes do on the way.
         self.encoder = TableEncoder(0 if client_side else TABLE_BYTES, huffman=not client_side)
+
+    def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
+        """Tell of a GOAWAY, and go on: what is under way may end all the same (RFC 9113, 6.8); to h2 all is over."""
+        said = ConnectionTerminated()
+        said.error_code, said.last_stream_id = frame.error_code, frame.last_stream_id
+        return [], [said]
 
 
 class Wire:

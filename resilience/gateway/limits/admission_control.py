@@ -30,7 +30,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from ...core.adaptive import AdaptiveLimit, AdaptiveLimiter
 from ...core.admission_queue import level_of
 from ...core.bulkhead import TOKEN
-from ...core.http_problem import problem_body
 from ...core.outcome import BUSY, CANCELLED, FAILURE, REJECTED, SUCCESS, TIMEOUT
 from ...drivers.admission_waiter import AdmissionWaiter
 from ...errors import BulkheadFullError
@@ -41,6 +40,7 @@ from ..client_addresses import ClientAddresses
 from ..config.shedding import SheddingSettings
 from ..logs.observed_request import ObservedRequest
 from ..messages.exchange import Header
+from ..messages.problem import Problem
 from .caller_keys import CallerKeys
 from .lag_shedder import LagShedder
 from .loop_lag import LoopLag
@@ -52,10 +52,15 @@ Label = tuple[str, str]
 #: Why a request was turned away.
 SHED: Final = "shed"
 ALL: Final = "all"
-_BODY: Final = problem_body(503, "there is too much to do; try again later")
-_ANSWER: Final[Answer] = (503, [(b"content-type", b"application/problem+json"), (b"content-length", b"%d" % len(_BODY)),
-                                (b"retry-after", b"1")], _BODY)
 _UNTOLD: Final = ("circuit_open", "full", "throttled", "rate_limited", SHED)
+
+
+def overloaded() -> Problem:
+    """What who is turned away is told."""
+    return Problem(503, "there is too much to do; try again later", headers=[(b"retry-after", b"1")], reason=SHED)
+
+
+_ANSWER: Final[Answer] = (503, *overloaded().response())
 
 
 def _level_of(observed: ObservedRequest) -> int:

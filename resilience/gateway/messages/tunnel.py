@@ -4,7 +4,8 @@ Two transports are given to one tunnel, which moves what each sends to the other
 and passes the end of one direction on, so that a half-closed side still gets its answer. It ends
 
     when both directions have ended, or one side was closed        what was sent before is written first, for CLOSE_S
-    when the upstream has ended, and the client is silent          after CLOSE_S: not all browsers end a WebSocket then
+    when the upstream has ended, and the client, which has taken   after CLOSE_S: not all browsers end a WebSocket then
+    all that was sent to it, is silent
     when one side was reset                                        the other is reset, too
     when nothing has come from either for idle_s seconds           both are cut
     when one side's machine has vanished, which says nothing       as if it was reset, after GONE_S
@@ -70,7 +71,7 @@ class Tunnel:
         for end in self._ends:
             _notice_vanishing(end.transport)
         client, upstream = self._ends
-        sides = [_Side(client, watch), _Side(upstream, watch, hurry=watch.hurry)]
+        sides = [_Side(client, watch), _Side(upstream, watch, lambda: watch.hurry(client.transport))]
         try:
             for side, other in (sides, reversed(sides)):
                 side.join(other)
@@ -108,23 +109,27 @@ class _Watch:
     def __init__(self, loop: asyncio.AbstractEventLoop, idle_s: float) -> None:
         self._loop, self._idle_s = loop, idle_s
         self._left = 2
+        self._taking: asyncio.Transport | None = None  # of a client whose upstream has ended
         self.ended: asyncio.Future[None] = loop.create_future()
         self.clock = loop.time
         self.last = self.clock()
         self._timer = loop.call_later(idle_s, self._look)
 
     def _look(self) -> None:
-        quiet = self.clock() - self.last
-        if quiet >= self._idle_s:
+        quiet, taking = self.clock() - self.last, self._taking
+        is_short = taking is not None and not taking.get_write_buffer_size()
+        longest = min(CLOSE_S, self._idle_s) if is_short else self._idle_s
+        if quiet >= longest:
             self._end()
         else:
-            self._timer = self._loop.call_later(self._idle_s - quiet, self._look)
+            left = longest - quiet
+            self._timer = self._loop.call_later(left if taking is None else min(CLOSE_S, left), self._look)
 
-    def hurry(self) -> None:
-        """From now on a tunnel that is quiet ends soon."""
-        self.last, self._idle_s = self.clock(), min(CLOSE_S, self._idle_s)
+    def hurry(self, taking: asyncio.Transport) -> None:
+        """From now on it ends soon, once a client has taken all that was sent by this transport, and is silent."""
+        self.last, self._taking = self.clock(), taking
         self._timer.cancel()
-        self._timer = self._loop.call_later(self._idle_s, self._look)
+        self._timer = self._loop.call_later(min(CLOSE_S, self._idle_s), self._look)
 
     def lost(self) -> None:
         """A side has gone."""

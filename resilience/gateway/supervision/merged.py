@@ -57,6 +57,7 @@ class MergedSettings:
     cache: Any
     fallback_max_concurrent: int
     has_fallback: bool
+    shadow: tuple[str, ...]
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> MergedSettings:

@@ -103,6 +103,7 @@ def _settings(settings: Settings) -> Report:
         "cache": True if settings.cache is not None else None,
         "fallback_max_concurrent": settings.fallback_max_concurrent,
         "has_fallback": settings.has_fallback,
+        "shadow": settings.shadow,
         "breaker": None if breaker is None else (
             breaker.failure_rate, breaker.min_calls, breaker.open_for, breaker.window, breaker.buckets),
     }

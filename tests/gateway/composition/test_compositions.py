@@ -149,7 +149,7 @@ def states(reply):
     return reply[1]["parts-status"]
 
 
-def test_the_gateway_combines_data_that_several_services_hold(gateway, upstream):
+def test_a_part_is_asked_with_what_another_has_answered(gateway, upstream):
     order(upstream, 5)
     upstream.on("/customers/c1", answer({"name": "Ann"}))
     upstream.on("/reviews", answer([4, 5]))
