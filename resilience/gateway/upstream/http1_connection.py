@@ -58,8 +58,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser: Any = httptools.HttpResponseParser(self)
         self.idle_since, self.keep_idle_s = 0.0, 0.0
-        self.reused = False
-        self.closed = False
+        self.reused = self.closed = False
         self._writable: asyncio.Future[None] | None = None
         self._switched: bytes | None = None  # to another protocol, with what came of it
         self._busy = self._may_end = self._ended = False
@@ -79,7 +78,6 @@ class Connection(asyncio.Protocol):
         self.trailers: list[Header] = []
         self._buffered = self._head_size = self._trailer_size = self._interims = 0
         self._unparsed = 0  # bytes of the body that are to come, and that the parser will not see
-        self._switched = None
         self._interim = self._surplus = self._paused = self._persistent = False
         self._until_close = True  # unless a header says otherwise
         self._busy = True
@@ -223,9 +221,7 @@ class Connection(asyncio.Protocol):
         """See asyncio.Protocol."""
         self.closed = True
         self._parser = None  # it holds us
-        writable, self._writable = self._writable, None
-        if writable is not None and not writable.done():
-            writable.set_result(None)
+        self.resume_writing()
         if not self._busy:
             self._client.forget(self._endpoint, self)
         elif self._until_close and self.status and self.failure is None and exc is None and self._may_end:
