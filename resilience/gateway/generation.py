@@ -213,7 +213,9 @@ class RequestHandler:
         except Problem as problem:
             # The frames of its history keep an ASGI server's receive() alive, and a connection that should close.
             problem.__traceback__ = problem.__context__ = None
-            await _tell(problem, inbound, observed)
+            if observed is not None:
+                observed.refused = problem.reason
+            await inbound.respond(*answer_of(problem, inbound.head))
         except Exception as error:
             _note(error, observed)
             raise
@@ -225,13 +227,6 @@ class RequestHandler:
         """See Gateway.refused()."""
         if self.observer is not None:
             self.observer.refused(request)
-
-
-async def _tell(problem: Problem, inbound: Inbound, observed: ObservedRequest | None) -> None:
-    """Answer by a *problem*."""
-    if observed is not None:
-        observed.refused = problem.reason
-    await inbound.respond(*answer_of(problem, inbound.head))
 
 
 def _note(error: Exception, observed: ObservedRequest | None) -> None:
