@@ -88,9 +88,9 @@ def prepared_body(status: int, detail: str) -> bytes:
 
 
 @functools.lru_cache(maxsize=1024)
-def _row(kind: type[BaseException]) -> tuple[type[Exception], int, str] | None:
-    """The row of the table for a class of exceptions that is no group."""
-    return next((row for row in _TABLE if issubclass(kind, row[0])), None)
+def _sentence(kind: type[BaseException], subject: str) -> tuple[int, str] | None:
+    """Status and sentence for a class of exceptions that is no group."""
+    return next(((row[1], row[2].format(subject)) for row in _TABLE if issubclass(kind, row[0])), None)
 
 
 def problem_body(status: int, detail: str, **more: Any) -> bytes:
@@ -112,10 +112,16 @@ def http_problem(error: BaseException, subject: str = "The service") -> HttpProb
         error: The exception, or a group of them.
         subject: Who refuses, for the sentence.
     """
+    told = told_of(error, subject)
+    return None if told is None else HttpProblem(*told[:3], str(getattr(told[3], "key", "")))
+
+
+def told_of(error: BaseException, subject: str) -> tuple[int, str, int | None, BaseException] | None:
+    """Status, detail and seconds of the http_problem() for an *error*, and the part of it that decides."""
     if not is_group(error):
         kind: Any = type(error)
-        found = _row(kind)
-        return None if found is None else _answer(found[1], found[2].format(subject), [_wait(error)], error)
+        found = _sentence(kind, subject)
+        return None if found is None else (*found, _whole(_wait(error)), error)
     gravest: tuple[int, int, str, BaseException] | None = None
     waits: list[float] = []
     for part in parts(error):
@@ -129,7 +135,7 @@ def http_problem(error: BaseException, subject: str = "The service") -> HttpProb
     if gravest is None:
         return None
     _, status, sentence, part = gravest
-    return _answer(status, sentence.format(subject), waits, part)
+    return status, sentence.format(subject), _whole(max(waits)), part
 
 
 def _wait(error: BaseException) -> float:
@@ -138,6 +144,5 @@ def _wait(error: BaseException) -> float:
     return asked if isinstance(asked, (int, float)) and 0 <= asked < math.inf else -1.0
 
 
-def _answer(status: int, detail: str, waits: list[float], error: BaseException) -> HttpProblem:
-    wait = max(waits)
-    return HttpProblem(status, detail, max(1, math.ceil(wait)) if wait >= 0 else None, str(getattr(error, "key", "")))
+def _whole(wait: float) -> int | None:
+    return (math.ceil(wait) or 1) if wait >= 0 else None

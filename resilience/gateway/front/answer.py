@@ -14,7 +14,8 @@ from ..messages.exchange import Header
 from ..messages.framing import length_of
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-_STATUS: Final = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n".encode() for each in http.HTTPStatus}
+_STATUS: Final = {each.value: f"HTTP/1.1 {each.value} {each.phrase}".encode() for each in http.HTTPStatus}
+_line: Final = b": ".join  # faster than formatting
 _OURS: Final = frozenset({b"content-length", b"connection", b"transfer-encoding", b"keep-alive", b"date"})
 
 
@@ -26,7 +27,7 @@ class AnswerHead:
     """The lines of a response's head, without framing.
 
     Attributes:
-        lines: Status line and headers.
+        lines: Status line and headers, without their line ends.
         length: What Content-Length said; None: there was none.
         close: Whether the connection is to be closed after it.
         upgrades: Whether it names protocols to switch to.
@@ -44,16 +45,17 @@ class AnswerHead:
         self.length: int | None = None
         self.close = False
         self.upgrades = status == 426 and any(name == b"upgrade" for name, _ in headers)
-        for name, value in headers:
+        for header in headers:
+            name = header[0]
             if name not in _OURS:
-                lines.append(b"%b: %b\r\n" % (name, value))
+                lines.append(_line(header))
             elif name == b"date":
-                date = value
+                date = header[1]
             elif name == b"content-length":
-                self.length = said_length(value)
-            elif name == b"connection" and b"close" in value.lower():
+                self.length = said_length(header[1])
+            elif name == b"connection" and b"close" in header[1].lower():
                 self.close = True
-        lines.append(b"date: %b\r\n" % date)
+        lines.append(b"date: " + date)
         self.lines = lines
 
     def bytes(self, framing: bytes, body: bytes = b"") -> bytes:
@@ -63,10 +65,10 @@ class AnswerHead:
             InvalidAnswerError: A header would break out of its line.
         """
         lines = self.lines
-        head = b"".join(lines)
-        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
+        head = b"\r\n".join(lines)
+        if len(head) - len(head.translate(None, b"\r\n\0")) != 2 * len(lines) - 2:  # between the lines, and no others
             raise InvalidAnswerError
-        return b"%b%b\r\n%b" % (head, framing, body)
+        return b"%b\r\n%b\r\n%b" % (head, framing, body)
 
 
 def said_length(value: bytes) -> int:
@@ -84,11 +86,11 @@ def said_length(value: bytes) -> int:
 def _status_line(status: int) -> bytes:
     if not 100 <= status <= 999:
         raise InvalidAnswerError
-    return b"HTTP/1.1 %d \r\n" % status
+    return b"HTTP/1.1 %d " % status
 
 
 def interim_bytes(status: int, headers: Sequence[Header]) -> bytes:
     """An interim response; empty if it cannot be written."""
-    lines = [_STATUS.get(status) or _status_line(status), *(b"%b: %b\r\n" % header for header in headers)]
-    head = b"".join(lines)
-    return head + b"\r\n" if head.count(b"\n") == head.count(b"\r") == len(lines) else b""
+    lines = [_STATUS.get(status) or _status_line(status), *map(_line, headers)]
+    head = b"\r\n".join(lines)
+    return head + b"\r\n\r\n" if head.count(b"\n") == head.count(b"\r") == len(lines) - 1 else b""

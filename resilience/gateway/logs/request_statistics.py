@@ -16,7 +16,7 @@ import functools
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
@@ -39,16 +39,13 @@ _CLASSES: Final = {0: "client_gone", 1: "1xx", 2: "2xx", 3: "3xx", 4: "4xx", 5: 
 _BOUNDS: Final = [*(f"{bound:g}" for bound in LE_BOUNDS), "+Inf"]
 
 
-class _Route:
-    """The requests of one route to one service, by class of status; how long they took."""
-
-    __slots__ = ("buckets", "bytes_in", "bytes_out", "seconds", "statuses")
-
-    def __init__(self) -> None:
-        self.statuses: dict[int, int] = {}
-        self.buckets = [0] * (len(LE_BOUNDS) + 1)
-        self.seconds = 0.0
-        self.bytes_in = self.bytes_out = 0
+#: The requests of one route to one service: by the first digit of their status, by how long they took, and sums. One
+#: list, since among thousands of routes each object more is one that no cache of the processor has.
+_Route = list[Any]
+_FIRST_BUCKET: Final = 10
+_SECONDS: Final = _FIRST_BUCKET + len(LE_BOUNDS) + 1
+_BYTES_IN, _BYTES_OUT = _SECONDS + 1, _SECONDS + 2
+_NONE: Final[_Route] = [*[0] * _SECONDS, 0.0, 0, 0]
 
 
 class _Consumer:
@@ -78,12 +75,12 @@ class RequestStatistics:
         try:
             route = self._routes[key]
         except KeyError:
-            route = self._routes[key] = _Route()
-        route.statuses[kind] = route.statuses.get(kind, 0) + 1
-        route.buckets[bisect_left(LE_BOUNDS, duration_s)] += 1
-        route.seconds += duration_s
-        route.bytes_in += observed.received
-        route.bytes_out += observed.sent
+            route = self._routes[key] = [*_NONE]
+        route[kind] += 1
+        route[_FIRST_BUCKET + bisect_left(LE_BOUNDS, duration_s)] += 1
+        route[_SECONDS] += duration_s
+        route[_BYTES_IN] += observed.received
+        route[_BYTES_OUT] += observed.sent
         if observed.consumer is not None:
             self._count_consumer(observed.consumer, kind)
 
@@ -138,12 +135,14 @@ class RequestStatistics:
         sent = CounterMetricFamily("resilience_gateway_response_bytes", "Bytes of answers' bodies.", labels=names)
         if route is not None:
             labels = [*self._listener.values(), as_utf8(key[0] or NO_ROUTE), as_utf8(key[1] or "")]
-            for kind, count in sorted(route.statuses.items()):
-                requests.add_metric([*labels, _CLASSES.get(kind, OTHER)], count)
-            buckets = list(zip(_BOUNDS, accumulate(list(route.buckets)), strict=True))
-            durations.add_metric(labels, buckets, route.seconds)
-            received.add_metric(labels, route.bytes_in)
-            sent.add_metric(labels, route.bytes_out)
+            route = [*route]  # at once: it may be counted meanwhile
+            for kind, count in enumerate(route[:_FIRST_BUCKET]):
+                if count:
+                    requests.add_metric([*labels, _CLASSES.get(kind, OTHER)], count)
+            buckets = list(zip(_BOUNDS, accumulate(route[_FIRST_BUCKET:_SECONDS]), strict=True))
+            durations.add_metric(labels, buckets, route[_SECONDS])
+            received.add_metric(labels, route[_BYTES_IN])
+            sent.add_metric(labels, route[_BYTES_OUT])
         return requests, durations, received, sent
 
     def _of_consumers(self) -> Metric:

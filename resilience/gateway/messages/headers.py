@@ -75,12 +75,13 @@ def set_apart(headers: Sequence[Header]) -> Sorted:
     """
     plain: list[Header] = []
     special: list[Header] = []
-    odd = b"".join([header[0] for header in headers]).translate(None, _USUAL)
+    names = b"".join([header[0] for header in headers])
+    odd, claims = names.translate(None, _USUAL), names.find(_CLAIM_PREFIX) >= 0
     if odd and odd.translate(None, _TOKEN):
         raise Problem(400, "the request has a header whose name is none", close=True)
     for header in headers:
         name = header[0]
-        if name in _SPECIAL or name.startswith(_CLAIM_PREFIX):
+        if name in _SPECIAL or (claims and name.startswith(_CLAIM_PREFIX)):
             special.append(header)
         elif not odd or not _is_special(name.translate(_FOLDED)):
             plain.append(header)

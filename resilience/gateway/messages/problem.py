@@ -9,7 +9,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from ...core.http_problem import http_problem, prepared_body
+from ...core.http_problem import prepared_body, told_of
 from ...errors import BulkheadFullError, ChaosError, CircuitOpenError, RateLimitedError, ThrottledError
 from .exchange import Header, UpstreamError, UpstreamLateError, UpstreamUnreachableError
 
@@ -85,11 +85,11 @@ def problem_of(error: BaseException, service: str) -> Problem:
     """What a client is told when the call of *service* ended with *error*."""
     kind: Any = type(error)
     reason = _reason_of(kind)
-    told = http_problem(error, service)
+    told = told_of(error, service)
     if told is not None:
-        wait = b"%d" % (told.retry_after_s or 1)
-        return Problem(told.status, told.detail, headers=() if told.status == 504 else [(b"retry-after", wait)],
-                       reason=reason)
+        status, detail, wait_s, _ = told
+        headers = () if status == 504 else [(b"retry-after", b"%d" % (wait_s or 1))]
+        return Problem(status, detail, headers=headers, reason=reason)
     if isinstance(error, UpstreamLateError):
         return Problem(504, f"{service} did not answer in time", reason="timeout")
     if isinstance(error, UpstreamUnreachableError):

@@ -7,6 +7,7 @@ an upstream.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -159,11 +160,19 @@ class Predicates:
 
 
 def _check(kind: str, name: bytes, wanted: Wanted) -> Check:
-    if kind == "header":
-        return lambda head: wanted.takes(values_of(head.headers, name))
-    if kind == "query":
-        return lambda head: wanted.takes(list(query_values(head.query, name)))
-    return lambda head: wanted.takes(list(cookie_values(head.headers, name)))
+    return functools.partial({"header": _header_is, "query": _query_has, "cookie": _cookie_is}[kind], wanted, name)
+
+
+def _header_is(wanted: Wanted, name: bytes, head: RequestHead) -> bool:
+    return wanted.takes(values_of(head.headers, name))
+
+
+def _query_has(wanted: Wanted, name: bytes, head: RequestHead) -> bool:
+    return wanted.takes(list(query_values(head.query, name)))
+
+
+def _cookie_is(wanted: Wanted, name: bytes, head: RequestHead) -> bool:
+    return wanted.takes(list(cookie_values(head.headers, name)))
 
 
 def address_of(text: str) -> Address | None:

@@ -48,14 +48,18 @@ class OpenCircuits:
         """The refusal that ends soonest, counted; None, and nothing is counted: one may let it pass."""
         if in_use and remaining() is not None:  # the time that is left decides before the circuit does
             return None
-        terms: list[Any] = [circuit.term for _, circuit, _ in self._each]
-        if not all(term.free_until <= now < term.refuses_until for term in terms):
-            return None
-        place = min(range(len(terms)), key=lambda each: terms[each].until)
-        endpoint, _, accounting = self._each[place]
+        soonest: Any = None
+        for endpoint, circuit, accounting in self._each:
+            term: Any = circuit.term
+            if not term.free_until <= now < term.refuses_until:
+                return None
+            if soonest is None or term.until < soonest[0].until:
+                soonest = term, endpoint, accounting
+        term, endpoint, accounting = soonest
         if request.asked is not None:
             request.asked(endpoint.name)
-        return accounting.refusal(terms[place], now)
+        refusal: CircuitOpenError = accounting.refusal(term, now)
+        return refusal
 
 
 def first_gate(call: Any) -> Gate | None:

@@ -90,7 +90,7 @@ class Http1Client:
             idle = self._idle[endpoint] = deque()
         if len(idle) >= MAX_IDLE:
             return False
-        loop = asyncio.get_running_loop()
+        loop = connection.loop
         connection.idle_since = loop.time()
         if not connection.reused:
             connection.keep_idle_s = _keep_idle_s(connection.headers)

@@ -47,13 +47,13 @@ MAX_INTERIM: Final = 16
 
 
 class Connection(asyncio.Protocol):
-    """One connection, and the exchange that it carries. See messages.exchange.Exchange."""
+    """One connection of one event ``loop``, and the exchange that it carries. See messages.exchange.Exchange."""
 
     is_duplex, version = False, "1.1"
 
     def __init__(self, client: Http1Client, endpoint: Endpoint, loop: asyncio.AbstractEventLoop,
                  connect_timeout: float) -> None:
-        self._client, self._endpoint, self._loop = client, endpoint, loop
+        self._client, self._endpoint, self.loop = client, endpoint, loop
         self._connect_timeout = connect_timeout
         self._transport: asyncio.Transport | None = None
         self._parser: Any = httptools.HttpResponseParser(self)
@@ -191,7 +191,7 @@ class Connection(asyncio.Protocol):
 
     def _wait(self) -> asyncio.Future[None]:
         """What _wake() brings to an end. It stays until the next wait begins: waking it once more does nothing."""
-        waiter = self._waiter = self._loop.create_future()
+        waiter = self._waiter = self.loop.create_future()
         return waiter
 
     def _wake(self) -> None:
@@ -288,7 +288,7 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """See asyncio.Protocol."""
         if self._writable is None:
-            self._writable = self._loop.create_future()
+            self._writable = self.loop.create_future()
 
     def resume_writing(self) -> None:
         """See asyncio.Protocol."""

@@ -17,7 +17,7 @@ def request_head(endpoint: Endpoint, request: Request) -> bytes:
     """
     lines = [b"%b %b HTTP/1.1\r\nhost: %b" % (
         request.method.encode(), request.target, request.host or endpoint.authority)]
-    lines += [b"%b: %b" % header for header in request.headers]
+    lines += map(b": ".join, request.headers)
     if request.upgrade:
         lines.append(b"connection: upgrade\r\nupgrade: " + b", ".join(request.upgrade))
     length = request.length

@@ -77,6 +77,9 @@ def test_a_connection_is_used_again_for_as_long_as_its_server_says_that_it_keeps
         idle_since = keep_idle_s = 0.0
         headers = [(b"date", b"timeout=0"), *((b"keep-alive", each) for each in said)]
 
+        def __init__(self) -> None:
+            self.loop = asyncio.get_running_loop()
+
         def abort(self) -> None:
             self.closed = True
 
