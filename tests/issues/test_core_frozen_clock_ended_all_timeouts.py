@@ -353,7 +353,7 @@ def test_a_connection_to_an_upstream_is_kept_for_as_long_as_the_loop_says(monkey
             raise ConnectionError
 
         monkeypatch.setattr(http1, "connect", connect)
-        loop = asyncio.get_running_loop()
+        loop = connection.loop = asyncio.get_running_loop()
         assert client.keep("endpoint", connection)
         loop.set(loop.time() + seconds)
         try:
