@@ -131,7 +131,11 @@ def test_a_change_reaches_every_gateway_and_the_report_says_who_refused_it_and_w
 
             async def told() -> bool:
                 return "is missing" in (await a.became("services/up"))["c"].get("why", "")
+
+            async def heard() -> bool:
+                return {"why": "it has not said so yet", "applied": False} not in (await a.became("services/extra")).values()
             await becomes(told)
+            await becomes(heard)
             found = await a.became("services/extra")
             assert found["a"] == found["b"] == {"applied": True}
             assert (found["c"]["applied"], "endpoints" in found["c"]["why"]) == (False, True)
