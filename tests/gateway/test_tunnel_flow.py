@@ -138,14 +138,19 @@ async def test_a_side_that_turns_out_to_be_reset_when_the_other_s_end_is_passed_
         task.cancel()
 
 
+async def whose_upstream_has_ended(idle_s: float) -> tuple[Transport, asyncio.Future[None]]:
+    """The client, which has yet to take something, of a tunnel, and that."""
+    client, upstream = (Transport(random.Random(1)) for _ in range(2))
+    running = asyncio.ensure_future(Tunnel(TunnelEnd(client), TunnelEnd(upstream), idle_s).run())
+    await asyncio.sleep(0)
+    upstream.send()
+    upstream.protocol.eof_received()
+    return client, running
+
+
 def test_after_the_upstreams_end_a_client_is_waited_for_while_it_takes_or_speaks_and_no_longer() -> None:
     async def main() -> None:
-        loop, source = asyncio.get_running_loop(), random.Random(1)
-        client, upstream = Transport(source), Transport(source)
-        running = asyncio.ensure_future(Tunnel(TunnelEnd(client), TunnelEnd(upstream), idle_s=300.0).run())
-        await asyncio.sleep(0)
-        upstream.send()
-        upstream.protocol.eof_received()
+        loop, (client, running) = asyncio.get_running_loop(), await whose_upstream_has_ended(idle_s=300.0)
         for _ in range(10):  # it takes what was sent, slowly
             await asyncio.sleep(CLOSE_S)
             assert not running.done()
@@ -164,12 +169,7 @@ def test_after_the_upstreams_end_a_client_is_waited_for_while_it_takes_or_speaks
 
 def test_a_client_that_takes_nothing_after_the_upstreams_end_has_no_longer_than_a_silent_tunnel() -> None:
     async def main() -> None:
-        loop, source = asyncio.get_running_loop(), random.Random(1)
-        client, upstream = Transport(source), Transport(source)
-        running = asyncio.ensure_future(Tunnel(TunnelEnd(client), TunnelEnd(upstream), idle_s=62.0).run())
-        await asyncio.sleep(0)
-        upstream.send()
-        upstream.protocol.eof_received()
+        loop, (_, running) = asyncio.get_running_loop(), await whose_upstream_has_ended(idle_s=62.0)
         began = loop.time()
         await running
         assert loop.time() - began == 62.0

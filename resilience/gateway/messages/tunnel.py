@@ -129,7 +129,7 @@ class _Watch:
         """From now on it ends soon, once a client has taken all that was sent by this transport, and is silent."""
         self.last, self._taking = self.clock(), taking
         self._timer.cancel()
-        self._timer = self._loop.call_later(min(CLOSE_S, self._idle_s), self._look)
+        self._look()
 
     def lost(self) -> None:
         """A side has gone."""
